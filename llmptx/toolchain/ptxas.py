@@ -1,8 +1,8 @@
 """NVIDIA's assembler: is this text PTX that a target takes, and what would it cost there?
 
 ptxas reads text nobody trusts and can be made to eat all memory, so it runs under limits, in a directory of
-its own, with nothing of our environment. This module knows nothing of routines, plans or the engine, and never
-parses PTX itself.
+its own, with nothing of our environment. This module knows nothing of routines, plans or the engine, and
+never parses PTX itself.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ _lock = threading.Lock()
 
 
 def assemble(text: str, target: str) -> Assembly:
-    """Assembles `text` for `target` (`sm_90`). Raises ToolchainMissing; faults of the text are in the answer."""
+    """Assembles `text` for `target` (`sm_90`). Raises ToolchainMissing; faults of the text are answers."""
     key = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), target)
     with _lock:
         if key in _cache:

@@ -98,10 +98,8 @@ def test_counts_local_memory_as_stack() -> None:
 def test_a_compile_bomb_ends_under_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ptxas, "CPU_SECONDS", 1)
     body = "\n".join(f"    add.u32 %r{i + 1}, %r{i}, %r{i // 2};" for i in range(400_000))
-    bomb = (
-        HEAD + ".visible .entry k(.param .u64 a)\n{\n    .reg .u32 %r<400001>;\n"
+    head = HEAD + ".visible .entry k(.param .u64 a)\n{\n    .reg .u32 %r<400001>;\n"
     bomb = head + body + "\n    ret;\n}\n"
-    )
     assembly = ptxas._run(Path(str(ptxas.find_ptxas())), bomb + "// once", "sm_80")
     assert not assembly.ok
     assert "SIGXCPU" in assembly.errors[0][1] or "SIGKILL" in assembly.errors[0][1]
