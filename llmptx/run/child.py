@@ -1,0 +1,179 @@
+"""The candidate's side of a worker: a warm process that runs nothing itself, and one fork of it per
+candidate.
+
+The warm process has imported the engine. Asked over its control socket it forks: the fork gives up what it
+can, serves jobs from its own socket, and dies with the candidate. So a candidate can spoil only its own
+memory, and a crash costs a fork, not a start. Neither process ever holds an expected value, and the
+environment it was started with has no keys. Linux is what this is written for; elsewhere what the system
+lacks is left out.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import importlib
+import os
+import pickle
+import resource
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from llmptx.ptx.errors import PtxError
+from llmptx.record import Finding
+from llmptx.run.job import Job, Outcome
+from llmptx.run.wire import LENGTH, encode
+
+Runner = Callable[[Job], Outcome]
+
+FORK = b"f"
+REAP = b"r"
+PID = struct.Struct("<i")
+
+ADDRESS_SPACE = 1 << 44  # reservations without memory behind them are cheap: sparse arenas want terabytes
+OPEN_FILES = 64
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+_PR_SET_PDEATHSIG = 1
+
+
+def main(control: int, runner: str, confined: bool) -> None:
+    """Serves the control socket until it closes. `runner` is `module:function`."""
+    module, _, name = runner.partition(":")
+    run: Runner = getattr(importlib.import_module(module), name)
+    if confined:
+        _cut_network()
+    with socket.socket(fileno=control) as sock:
+        sock.sendall(b"!")
+        while True:
+            order, fd = _order(sock)
+            if order == FORK and fd is not None:
+                pid = _fork(sock, fd, run, confined)
+                os.close(fd)
+                sock.sendall(PID.pack(pid))
+            elif order[:1] == REAP:
+                _, status = os.waitpid(PID.unpack(order[1:])[0], 0)
+                sock.sendall(PID.pack(os.waitstatus_to_exitcode(status)))
+            else:
+                return
+
+
+def _order(sock: socket.socket) -> tuple[bytes, int | None]:
+    """One order of the parent's: the bytes, and the socket that came with them."""
+    data, ancillary, _, _ = sock.recvmsg(1 + PID.size, socket.CMSG_SPACE(PID.size))
+    if data[:1] == REAP:
+        while len(data) < 1 + PID.size:
+            data += sock.recv(1 + PID.size - len(data))
+    fds = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(payload[: fds.itemsize])
+    return data, fds[0] if fds else None
+
+
+def _fork(control: socket.socket, fd: int, run: Runner, confined: bool) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        control.close()
+        _die_with(parent)
+        if confined:
+            _confine()
+        with socket.socket(fileno=fd) as sock:
+            _serve(sock, run)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _serve(sock: socket.socket, run: Runner) -> None:
+    while (head := _read(sock, LENGTH.size)) is not None:
+        (length,) = LENGTH.unpack(head)
+        body = _read(sock, length)
+        if body is None:
+            return
+        job: Job = pickle.loads(body)
+        _write(sock, encode(_answer(run, job)))
+
+
+def _answer(run: Runner, job: Job) -> Outcome:
+    try:
+        return run(job)
+    except PtxError as error:
+        finding = Finding("parse", error.message, line=error.span.line, column=error.span.column)
+    except MemoryError:
+        finding = Finding("resource-limit", "the kernel's buffers do not fit in memory")
+    except (
+        Exception
+    ) as error:  # whatever the engine makes of a candidate is an answer, not the end of the worker
+        finding = Finding("crash", f"the engine failed with {type(error).__name__}: {error}"[:1000])
+    return Outcome("error", findings=(finding,))
+
+
+def _read(sock: socket.socket, size: int) -> bytearray | None:
+    """Exactly `size` bytes, or None where the other side has gone."""
+    data = bytearray(size)
+    view = memoryview(data)
+    while view:
+        got = sock.recv_into(view)
+        if not got:
+            return None
+        view = view[got:]
+    return data
+
+
+def _write(sock: socket.socket, pieces: Iterable[bytes | memoryview]) -> None:
+    for piece in pieces:
+        sock.sendall(piece)
+
+
+def _die_with(parent: int) -> None:
+    """Asks to be killed when the warm process goes, whatever the candidate is doing by then."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def _confine() -> None:
+    """No cores, no new processes or threads, few files; first to go when memory runs out."""
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    _limit(resource.RLIMIT_AS, ADDRESS_SPACE)
+    if hasattr(resource, "RLIMIT_NPROC"):
+        _limit(resource.RLIMIT_NPROC, 0)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def _limit(what: int, value: int) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.getrlimit(what)
+        new = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (new, new))
+
+
+def _cut_network() -> None:
+    """An empty network of its own, where the system lets us."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc: Any = ctypes.CDLL(None)
+        if libc.unshare(_CLONE_NEWNET) != 0:
+            libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+
+
+def start(arguments: list[str]) -> None:
+    """The entry point of the child's command line: control socket, runner, 1 where confined."""
+    main(int(arguments[0]), arguments[1], arguments[2] == "1")
+
+
+if __name__ == "__main__":
+    start(sys.argv[1:])
