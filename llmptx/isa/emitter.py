@@ -1,12 +1,12 @@
 """The machine an instruction's meaning is written on: a small set of exact primitives.
 
-Rows of the table call these and nothing else. A `Value` is opaque: the engine's emitters (LLVM code, and the analysis
-that finds uniform and consecutive values) implement the same class, so every meaning is written once. Values are lanes
-of a warp, but no row can tell how many there are.
+Rows of the table call these and nothing else. A `Value` is opaque: the engine's emitters (LLVM code, and the
+analysis that finds uniform and consecutive values) implement the same class, so every meaning is written once. Values
+are lanes of a warp, but no row can tell how many there are.
 
-Machine types of values are written as `Type`: b/s/u N are one integer type of N bits (signedness is in the operation),
-f16/f32/f64 are floats, pred is one bit. A row gets each source as a value of its operand's declared type, and returns one of its
-destination's. f16x2, bf16, bf16x2 arrive as b32, b16, b32.
+Machine types of values are written as `Type`: b/s/u N are one integer type of N bits (signedness is in the
+operation), f16/f32/f64 are floats, pred is one bit. A row gets each source as a value of its operand's type, and
+returns one of its destination's. Packed and bf16 values are b32 and b16 in the patterns too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ Address = Any
 
 Rounding = Literal["rn", "rz", "rm", "rp"]
 IntCompare = Literal["eq", "ne", "ult", "ule", "ugt", "uge", "slt", "sle", "sgt", "sge"]
-FloatCompare = Literal["oeq", "one", "olt", "ole", "ogt", "oge", "ueq", "une", "ult", "ule", "ugt", "uge", "ord", "uno"]
-Approx = Literal["ex2", "lg2", "sin", "cos", "tanh", "rcp", "sqrt", "rsqrt"]
+FloatCompare = Literal[
+    "oeq", "one", "olt", "ole", "ogt", "oge", "ueq", "une", "ult", "ule", "ugt", "uge", "ord", "uno"
+]
+Approx = Literal["ex2", "lg2", "sin", "cos", "tanh", "rcp", "sqrt", "rsqrt", "div"]
 
 
 class Emitter(Protocol):
@@ -40,6 +42,10 @@ class Emitter(Protocol):
     def or_(self, a: Value, b: Value) -> Value: ...
     def xor(self, a: Value, b: Value) -> Value: ...
     def not_(self, a: Value) -> Value: ...
+    def get_carry(self) -> Value:
+        """The thread's condition code CC.CF: pred."""
+
+    def set_carry(self, a: Value) -> None: ...
     def shl(self, a: Value, b: Value) -> Value:
         """Amount of a's width. A shift of the width or more is the row's to clamp: here it is undefined."""
 
@@ -90,13 +96,18 @@ class Emitter(Protocol):
         """Toward zero, clamped to the range; NaN gives 0 (what PTX gives for NaN is the row's)."""
 
     def itof(self, a: Value, type: Type, signed: bool, rnd: Rounding = "rn") -> Value: ...
-    def approx(self, name: Approx, a: Value) -> Value:
-        """Within the manual's bound, where in it by the engine's setting. f32 (rcp, rsqrt also f64), subnormals not flushed."""
+    def approx(self, name: Approx, a: Value, b: Value | None = None) -> Value:
+        """Within the manual's bound for a's type, where in it by the engine's setting; special values exact.
+
+        f32; rcp and rsqrt also f64; ex2 and tanh also f16. `div` is a / b within 2 ULP. Flushing is the row's.
+        """
 
     # memory: `address` is opaque; `type` is the access type; results and values of `count` > 1 are lists
     def load(self, space: str, type: Type, address: Address, count: int = 1) -> Value: ...
     def store(self, space: str, type: Type, address: Address, value: Value, count: int = 1) -> None: ...
-    def atom(self, space: str, op: str, type: Type, address: Address, b: Value, c: Value | None = None) -> Value:
+    def atom(
+        self, space: str, op: str, type: Type, address: Address, b: Value, c: Value | None = None
+    ) -> Value:
         """Returns the old value. op: add min max and or xor exch cas inc dec; c is cas's new value."""
 
     def to_generic(self, space: str, a: Value) -> Value:

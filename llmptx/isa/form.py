@@ -3,29 +3,37 @@
 A pattern is the manual's syntax as data:
 
     add[.rnd:rn|rz|rm|rp][.ftz][.sat].type:f32|f64   d, a, b
-    setp.cmp:eq|ne|lt.type:s32|u32                    p:pred[|q:pred], a, b
+    setp.cmp:eq|ne|lt.type:s32|u32                    p:pred[|q], a, b
     ld[.space:global|shared].type:b32|f32             d, [a]
 
-Modifiers stand in order. `.x` is a literal, `.name:a|b` a choice, brackets make either optional. Names ending in `type`
-are parsed as types. An operand is `name`, `name:T` where T is a type, the name of a type modifier, or `wide` (twice the width of
-`type`), or `pred`; without `:T` it has the type of the modifier `type`. `[a]` is a memory operand, `(a)` a group, `label` a code label.
-Destinations are the operands named d, p or q, and come first.
+Modifiers stand in order. `.x` is a literal, `.name:a|b` a choice, brackets make either optional. Names ending in
+`type` are parsed as types. An operand is `name`, `name:T` where T is a type, the name of a type modifier, or `wide`
+(twice the width of `type`), or `pred`; without `:T` it has the type of the modifier `type`. `[a]` is a memory
+operand, `(a)` a group, `label` a code label, `imm` an integer constant. Destinations are the operands named d, p or
+q, and come first; `d[|p]` may be a pair and `d|p` must be one, its second always a predicate: such a row returns
+both.
+
+Text whose modifiers stand in another order is understood too, as ptxas does: the types keep theirs, the rest may be
+shuffled.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import permutations
 from typing import Any
 
-from llmptx.ptx.ast import Instruction, Operand, Pair, Sink
+from llmptx.ptx.ast import Addr, Float, Group, Instruction, Int, Not, Operand, Pair, Reg, Sink, Sym, Vec
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import PRED, Type
 
 _GROUP = re.compile(r"\[\.(?P<opt>[^\]]+)\]|\.(?P<req>[^.\[]+)")
 _OPERAND = re.compile(
-    r"(?P<memory>\[a\])|(?P<group>\([a-z]+\))|(?P<first>[a-z]\w*)(?::(?P<type>\w+))?(?P<pair>\[\|(?P<second>q)(?::\w+)?\])?\Z"
+    r"(?P<memory>\[a\])|(?P<group>\([a-z]+\))|"
+    r"(?P<first>[a-z]\w*)(?::(?P<type>\w+))?(?:(?P<may>\[\|[pq](?::pred)?\])|(?P<must>\|[pq]))?\Z"
 )
 DESTINATIONS = ("d", "p", "q")
 
@@ -45,12 +53,16 @@ class Modifiers:
 
 @dataclass(frozen=True, slots=True)
 class OperandSpec:
-    """One operand of a row. `kind`: value, memory, group, label; `type` names a type or a modifier."""
+    """One operand of a row. `kind`: value, memory, group, label; `type` names a type or a modifier.
+
+    `pair`: the row returns (this, pred), and the operand may be `d|p`; `must_pair`: it has to be.
+    """
 
     name: str
     kind: str
     type: str
     pair: bool = False
+    must_pair: bool = False
 
     @property
     def destination(self) -> bool:
@@ -90,7 +102,7 @@ def table() -> dict[str, list[Form]]:
 
 
 def form(pattern: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds a row whose meaning is the decorated function `(emitter, modifiers, *sources) -> destination or tuple`."""
+    """Adds a row; its meaning is the decorated `(emitter, modifiers, *sources) -> destination or tuple`."""
 
     def add(meaning: Callable[..., Any]) -> Callable[..., Any]:
         _add(pattern, meaning)
@@ -141,34 +153,55 @@ def _operand(text: str, pattern: str) -> OperandSpec:
         return OperandSpec(match["group"][1:-1], "group", "")
     if match["first"] == "label":
         return OperandSpec("label", "label", "")
-    return OperandSpec(match["first"], "value", match["type"] or "type", bool(match["pair"]))
+    pair, must = bool(match["may"] or match["must"]), bool(match["must"])
+    return OperandSpec(match["first"], "value", match["type"] or "type", pair, must)
 
 
 def match(instruction: Instruction) -> Matched:
     """The one row an instruction fits. Raises PtxError that names the near misses where none does."""
-    rows = _TABLE.get(instruction.opcode)
-    if not rows:
-        near = _nearest(instruction.opcode)
-        raise PtxError(f"instruction {instruction.opcode!r} is not supported{near}", instruction.span)
-    text = "".join("." + m for m in instruction.modifiers)
-    fits = [(row, found) for row in rows if (found := row.regex.match(text))]
-    full = [m for row, found in fits if (m := _bind(row, found, instruction))]
+    fits = _fits(instruction.opcode, instruction.modifiers)
+    full = [m for row, values in fits if (m := _bind(row, values, instruction))]
     if len(full) == 1:
         return full[0]
-    written = instruction.opcode + text
     if len(full) > 1:
         both = " and ".join(repr(m.form.pattern) for m in full)
-        raise AssertionError(f"{written} fits {both}: the table is ambiguous")
-    if fits:
-        takes = " or ".join(sorted({row.pattern.partition(" ")[2].strip() for row, _ in fits}))
-        raise PtxError(f"{written} takes operands {takes}, not {len(instruction.operands)} like these", instruction.span)
-    forms = "; ".join(row.pattern for row in rows[:6])
-    raise PtxError(f"{written} is no supported form of {instruction.opcode}; there are: {forms}", instruction.span)
+        raise AssertionError(f"{instruction} fits {both}: the table is ambiguous")
+    raise PtxError(_complaint(instruction, [row for row, _ in fits]), instruction.span)
 
 
-def _bind(row: Form, found: re.Match[str], instruction: Instruction) -> Matched | None:
-    if len(row.operands) != len(instruction.operands):
-        return None
+@lru_cache(maxsize=4096)
+def _fits(opcode: str, modifiers: tuple[str, ...]) -> tuple[tuple[Form, dict[str, Any]], ...]:
+    """The rows whose modifiers agree, with their values; the same text comes back many times in a module."""
+    rows = _TABLE.get(opcode, [])
+    for order in _orders(modifiers):
+        text = "".join("." + m for m in order)
+        if fits := tuple((row, _values(row, found)) for row in rows if (found := row.regex.match(text))):
+            return fits
+    return ()
+
+
+def _orders(modifiers: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """As written first; then every order that leaves the types where they are; then with the types last."""
+    yield modifiers
+    free = [i for i, name in enumerate(modifiers) if not _is_type(name)]
+    if len(free) > 6:
+        return
+    types = tuple(name for name in modifiers if _is_type(name))
+    for shuffled in permutations(free):
+        moved = dict(zip(free, shuffled, strict=True))
+        yield tuple(modifiers[moved.get(i, i)] for i in range(len(modifiers)))
+        yield tuple(modifiers[i] for i in shuffled) + types
+
+
+def _is_type(name: str) -> bool:
+    try:
+        Type.parse(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _values(row: Form, found: re.Match[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, choice in row.groups:
         text = found[name]
@@ -178,27 +211,76 @@ def _bind(row: Form, found: re.Match[str], instruction: Instruction) -> Matched 
             values[name] = Type.parse(text)
         else:
             values[name] = text
+    return values
+
+
+def _bind(row: Form, values: dict[str, Any], instruction: Instruction) -> Matched | None:
+    if len(row.operands) != len(instruction.operands):
+        return None
     bound = []
     for spec, operand in zip(row.operands, instruction.operands, strict=True):
-        if not _agrees(spec, operand):
+        type = _type(spec, values) if spec.kind == "value" else None
+        if not _agrees(row, spec, type, operand, values.get("vec")):
             return None
-        bound.append((spec, operand, _type(spec, values) if spec.kind == "value" else None))
+        bound.append((spec, operand, type))
     return Matched(row, Modifiers(values), instruction, tuple(bound))
 
 
-def _agrees(spec: OperandSpec, operand: Operand) -> bool:
-    name = type(operand).__name__
-    if spec.kind == "memory":
-        return name == "Addr"
-    if spec.kind == "group":
-        return name == "Group"
-    if spec.kind == "label":
-        return name == "Sym"
-    if isinstance(operand, Pair):
-        return spec.pair
-    if isinstance(operand, Sink):
-        return spec.destination
-    return name not in ("Addr", "Group")
+def _agrees(row: Form, spec: OperandSpec, type: Type | None, operand: Operand, vec: str | None) -> bool:
+    """Whether the operand can stand here by its syntax; what the names in it are declared as is not asked."""
+    if type is None:
+        return isinstance(operand, {"memory": Addr, "group": Group, "label": Sym}[spec.kind])
+    if spec.must_pair or isinstance(operand, Pair):
+        return spec.pair and isinstance(operand, Pair)
+    if vec or isinstance(operand, Vec):
+        return _agrees_vector(row, type, operand, vec)
+    if spec.destination:
+        return isinstance(operand, Reg) or (isinstance(operand, Sink) and row.opcode == "atom")
+    return _agrees_source(row, spec, type, operand)
+
+
+def _agrees_vector(row: Form, type: Type, operand: Operand, vec: str | None) -> bool:
+    if not isinstance(operand, Vec):
+        return isinstance(operand, Reg)
+    if vec:
+        return len(operand.elements) == int(vec[1:])
+    return row.opcode == "mov" and type.kind == "b" and len(operand.elements) in (2, 4)
+
+
+def _agrees_source(row: Form, spec: OperandSpec, type: Type, operand: Operand) -> bool:
+    if spec.name == "imm":
+        return isinstance(operand, Int)
+    if isinstance(operand, Int):
+        return not type.is_float
+    if isinstance(operand, Float):
+        return type.is_float or (row.opcode == "mov" and type.kind == "b")
+    if isinstance(operand, Not):
+        return type == PRED
+    if isinstance(operand, Sym):
+        return row.opcode in ("mov", "cvta", "call")
+    return isinstance(operand, Reg)
+
+
+def _complaint(instruction: Instruction, fits: list[Form]) -> str:
+    rows = _TABLE.get(instruction.opcode)
+    if not rows:
+        return f"instruction {instruction.opcode!r} is not supported{_nearest(instruction.opcode)}"
+    written = ".".join((instruction.opcode, *instruction.modifiers))
+    if fits:
+        takes = " or ".join(sorted({row.pattern.partition(" ")[2].strip() or "none" for row in fits}))
+        return f"{written} takes the operands {takes}: these are others in number or kind"
+    near = _nearest_forms(rows, instruction.modifiers)
+    return f"{written} is no supported form of {instruction.opcode}; the nearest are: {'; '.join(near)}"
+
+
+def _nearest_forms(rows: list[Form], modifiers: tuple[str, ...]) -> list[str]:
+    """The rows that know the most of these modifiers, at most three."""
+
+    def strange(row: Form) -> int:
+        known = set(re.findall(r"[\w:]+", row.pattern.partition(" ")[0].replace(":", " "), re.ASCII))
+        return sum(not set(name.split("::")) <= known for name in modifiers)
+
+    return [row.pattern for row in sorted(rows, key=strange)[:3]]
 
 
 def _type(spec: OperandSpec, values: dict[str, Any]) -> Type:
