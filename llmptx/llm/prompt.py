@@ -1,0 +1,226 @@
+"""Prompts: a routine's spec, or a verdict, said in words.
+
+The words are the Markdown templates of prompts/ (Jinja, StrictUndefined), shipped in the wheel as
+llmptx/prompts. A model's text enters only as a value, never as a template. Knows nothing of endpoints, search
+or how a verdict was reached.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmptx.record import (
+    TARGETS,
+    Candidate,
+    Completion,
+    Finding,
+    Message,
+    Prompt,
+    Routine,
+    Tolerance,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATES = ("system", "task", "repair")
+SHOWN_FINDINGS = 8
+
+# numpy's name of an element type: PTX's name, and its size in bytes.
+STORAGE: Mapping[str, tuple[str, int]] = {
+    "bool": ("u8", 1),
+    "int8": ("s8", 1),
+    "int16": ("s16", 2),
+    "int32": ("s32", 4),
+    "int64": ("s64", 8),
+    "uint8": ("u8", 1),
+    "uint16": ("u16", 2),
+    "uint32": ("u32", 4),
+    "uint64": ("u64", 8),
+    "float16": ("f16", 2),
+    "float32": ("f32", 4),
+    "float64": ("f64", 8),
+}
+
+LAYOUT: Mapping[str, str] = {
+    "elementwise": "Element i of the output depends on element i of each input, for i from 0 to n - 1.",
+    "reduction": (
+        "Element (o, j, i) of the input is at index (o*n + j)*inner + i. The reduction runs over j; where "
+        "the output has one element for each (o, i) it is at index o*inner + i, and where it has the input's "
+        "size it has the input's layout."
+    ),
+    "scan": (
+        "Element (o, j, i) is at index (o*n + j)*inner + i, in the input and in the output. "
+        "The scan runs over j, from 0 up."
+    ),
+    "dot": "Both inputs have n elements; the output has one.",
+    "matmul": (
+        "For every b below batch: `in0` is an m by k matrix at element b*m*k, `in1` k by n at b*k*n, the "
+        "output m by n at b*m*n. Where k is 0, the output is all zeros, and must be written."
+    ),
+    "sort": "Row o, for o from 0 to outer - 1, is the n elements from index o*n; each is sorted by itself.",
+}
+
+
+def first(routine: Routine, dtype: str) -> Prompt:
+    """The opening prompt for one dtype of a routine. Raises KeyError naming the dtypes there are."""
+    system = _render("system")
+    signature = routine.signature(dtype)
+    names = routine.parameters(dtype)
+    buffers = []
+    for i, (element, size) in enumerate(
+        zip(signature.inputs + signature.outputs, routine.sizes, strict=True)
+    ):
+        kind, width = STORAGE[element]
+        role = "an input" if i < len(signature.inputs) else "the output"
+        buffers.append(
+            {"name": names[i], "role": role, "size": size, "dtype": element, "type": kind, "bytes": width}
+        )
+    task = _render(
+        "task",
+        routine=routine,
+        dtype=dtype,
+        buffers=buffers,
+        layout=LAYOUT[routine.kind],
+        tolerance=tolerance_in_words(routine.tolerance[dtype]),
+        targets=TARGETS,
+    )
+    return Prompt(
+        routine.name, dtype, (Message("system", system), Message("user", task)), "task", templates_hash()
+    )
+
+
+def repair(prompt: Prompt, completion: Completion, candidate: Candidate, verdict: Verdict) -> Prompt:
+    """The next prompt after a rejected candidate: the conversation, the reply, the findings verbatim."""
+    lines = candidate.text.split("\n")
+    shown = [_shown(finding, lines) for finding in verdict.findings[:SHOWN_FINDINGS]]
+    text = _render(
+        "repair",
+        problem="",
+        routine=prompt.routine,
+        dtype=prompt.dtype,
+        stage=verdict.stages[-1].name if verdict.stages else "read",
+        passed=[stage.name for stage in verdict.stages if stage.passed],
+        findings=shown,
+        more=len(verdict.findings) - len(shown),
+        smallest=_smallest(verdict.findings),
+    )
+    return _next(prompt, completion, text)
+
+
+def ask_again(prompt: Prompt, completion: Completion, problem: str) -> Prompt:
+    """The next prompt after a reply that held no PTX; `problem` says what was found instead."""
+    text = _render("repair", problem=problem, routine=prompt.routine, dtype=prompt.dtype)
+    return _next(prompt, completion, text)
+
+
+def tolerance_in_words(rule: Tolerance) -> str:
+    """What a tolerance asks of the kernel, as a sentence or two."""
+    u = "u is the unit roundoff of the output's type"
+    special = "NaN and infinity exactly where the reference has them."
+    words = {
+        "exact": "Bit for bit: every element equals the reference, signed zeros too. A NaN matches any NaN.",
+        "ulp": f"Every element within {rule.ulp:g} ULP of the exact result. {special}",
+        "special": (
+            f"Every element within {rule.ulp:g} ULP times (1 + |x f'(x) / f(x)|), the function's own "
+            f"conditioning, and near a zero of the function the same in absolute terms. {special}"
+        ),
+        "reduction": (
+            "The error is at most gamma_d times the sum of |x|, with d = 4 log2(n) + 64 and "
+            f"gamma_d = d u / (1 - d u); {u}. Any order of adding will do that meets it; one long chain of "
+            "additions does not. Integers are exact."
+        ),
+        "scan": (
+            "At every prefix, the error is at most gamma_d times the sum of |x| so far, with "
+            f"d = 4 log2(n) + 64 and gamma_d = d u / (1 - d u); {u}. Integers are exact."
+        ),
+        "matmul": (
+            "Element by element, the error is at most 4 sqrt(k) u (|A| |B|) on random data and k u (|A| |B|) "
+            f"on structured data; {u}. Integer-valued data come out exactly. TF32 and half precision do not "
+            "meet this."
+        ),
+        "sort": "Exactly the input's elements in order, NaN last.",
+    }
+    return words[rule.rule]
+
+
+@functools.cache
+def sources() -> Mapping[str, str]:
+    """The templates' texts by name."""
+    packaged = resources.files("llmptx") / "prompts"
+    checkout = Path(__file__).parents[2] / "prompts"
+    root = packaged if packaged.is_dir() else checkout
+    return {name: (root / f"{name}.md").read_text(encoding="utf-8") for name in TEMPLATES}
+
+
+@functools.cache
+def templates_hash() -> str:
+    """SHA-256 over all templates: it changes when any word of them does."""
+    return hashlib.sha256("\0".join(sources()[name] for name in TEMPLATES).encode()).hexdigest()
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.DictLoader(dict(sources())),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _render(name: str, **values: Any) -> str:
+    return _environment().get_template(name).render(**values).strip() + "\n"
+
+
+def _next(prompt: Prompt, completion: Completion, text: str) -> Prompt:
+    turns = (Message("assistant", completion.content), Message("user", text))
+    return Prompt(prompt.routine, prompt.dtype, prompt.messages + turns, "repair", templates_hash())
+
+
+def _shown(finding: Finding, lines: Sequence[str]) -> dict[str, Any]:
+    source = lines[finding.line - 1].strip()[:160] if 0 < finding.line <= len(lines) else ""
+    return {
+        "kind": finding.kind,
+        "message": finding.message,
+        "line": finding.line,
+        "source": source,
+        "where": _where(finding),
+    }
+
+
+def _where(finding: Finding) -> str:
+    parts = []
+    if finding.block is not None:
+        parts.append(f"block {finding.block}")
+    if finding.thread is not None:
+        parts.append(f"thread {finding.thread}")
+    if finding.lane is not None:
+        parts.append(f"lane {finding.lane}")
+    if finding.buffer:
+        parts.append(f"buffer {finding.buffer}")
+    if finding.element is not None:
+        parts.append(f"element {finding.element}")
+    if finding.address is not None:
+        parts.append(f"byte {finding.address}")
+    if finding.case:
+        parts.append(f"case {finding.case}")
+    return ", ".join(parts)
+
+
+def _smallest(findings: Sequence[Finding]) -> str:
+    """The counterexample easiest to follow by hand: of the named cases, the one with the lowest element."""
+    cases = [finding for finding in findings if finding.case]
+    if not cases:
+        return ""
+    least = min(cases, key=lambda finding: (finding.element or 0, len(finding.case)))
+    return f"Case {least.case}: {least.message}"
