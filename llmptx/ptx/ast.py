@@ -1,7 +1,7 @@
 """The syntax tree of a PTX module. Frozen; spans never take part in comparison. Knows no instruction.
 
-Names keep their spelling, `%` included. `%tid.x` is Reg("%tid.x"): a vector register's element and a special register
-read alike, and only their declarations tell them apart.
+Names keep their spelling, `%` included. `%tid.x` is Reg("%tid.x"): a vector register's element and a special
+register read alike, and only their declarations tell them apart.
 """
 
 from __future__ import annotations
@@ -25,10 +25,6 @@ class Span:
 NOWHERE = Span(0, 0, 0, 0)
 
 
-def _span() -> Span:
-    return field(default=NOWHERE, compare=False, repr=False)  # type: ignore[no-any-return]
-
-
 # operands
 
 
@@ -37,19 +33,20 @@ class Reg:
     """A register, plain (`%r1`), special (`%tid.x`) or an element of a vector register (`%v.x`)."""
 
     name: str
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Int:
-    """An integer constant; constant expressions are folded by the parser (64-bit, PTX ISA 4.5.3).
+    """An integer constant; constant expressions are folded by the parser (64-bit, PTX ISA 4.5.4).
 
-    `unsigned` where the literal had a U suffix or exceeds the signed range.
+    `unsigned` where the literal had a U suffix or exceeds the signed range: 0 <= value < 2**64; otherwise
+    -2**63 <= value < 2**63.
     """
 
     value: int
     unsigned: bool = False
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +55,20 @@ class Float:
 
     bits: int
     width: Literal[32, 64]
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Sym:
-    """A variable, function or label name: anything that is no register. `offset` as in `mov.u64 %rd, table+8`."""
+    """A variable, function or label: anything that is no register. `offset` as in `mov.u64 %rd, table+8`.
+
+    `generic` only in an initialiser: `generic(name)`, the variable's generic address.
+    """
 
     name: str
     offset: int = 0
-    span: Span = _span()
+    generic: bool = False
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Addr:
 
     base: Reg | Sym | None
     offset: int = 0
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Vec:
     """`{a, b, c, d}`."""
 
     elements: tuple[Operand, ...]
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Not:
     """`!%p` as a source operand."""
 
     reg: Reg
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +102,14 @@ class Pair:
 
     first: Reg | Sink
     second: Reg | Sink
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Sink:
     """`_`: a result nobody wants, or an argument that is not given."""
 
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Group:
     """`(a, b)`: the results or arguments of a call."""
 
     elements: tuple[Operand, ...]
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 Operand = Reg | Int | Float | Sym | Addr | Vec | Not | Pair | Sink | Group
@@ -130,7 +131,7 @@ class Guard:
 
     reg: Reg
     negated: bool = False
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,28 +142,28 @@ class Instruction:
     modifiers: tuple[str, ...]
     operands: tuple[Operand, ...]
     guard: Guard | None = None
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
     name: str
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Registers:
-    """`.reg .f32 %f<10>, %x;` is names ("%f0" ... "%f9", "%x") kept as written: (("%f", 10), ("%x", None)). `vec` for .v2/.v4."""
+    """`.reg .f32 %f<10>, %x;`, names as written: (("%f", 10), ("%x", None)). `vec` is 1, 2 or 4."""
 
     type: Type
     names: tuple[tuple[str, int | None], ...]
     vec: int = 1
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable in a state space, at module or function scope, or a kernel/function parameter (space `param`, or `reg`).
+    """A variable of a module or a function, or a parameter (space `param`, or `reg`).
 
     shape       array dimensions; 0 for `[]`; () for a scalar
     init        flat initialisers: Int, Float or Sym (an address); None where there is none
@@ -179,7 +180,7 @@ class Variable:
     init: tuple[Int | Float | Sym, ...] | None = None
     linkage: str = ""
     pointer: tuple[str, int] | None = None
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
     @property
     def count(self) -> int:
@@ -206,7 +207,7 @@ class Targets:
 
     name: str
     labels: tuple[str, ...]
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ class Prototype:
     name: str
     results: tuple[Variable, ...]
     params: tuple[Variable, ...]
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,16 +225,20 @@ class Scope:
     """`{ ... }` inside a body: its declarations are its own."""
 
     body: tuple[Statement, ...]
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """A directive that changes no meaning: `.loc`, `.pragma`, `.maxntid`, `.reqntid`, `.minnctapersm`, ...; its text, as written."""
+    """A directive that changes no meaning: `.loc`, `.pragma`, `.maxntid`, `.reqntid`, `.minnctapersm`, ...
+
+    `.maxntid 128, 1` is name "maxntid", text "128, 1"; `.pragma "nounroll";` is "pragma", '"nounroll"'; the
+    text of a `.section` is as written, braces included.
+    """
 
     name: str
     text: str
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 Statement = Instruction | Label | Registers | Variable | Targets | Prototype | Scope | Directive
@@ -241,7 +246,7 @@ Statement = Instruction | Label | Registers | Variable | Targets | Prototype | S
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`.entry` or `.func`; body None for a declaration. `directives` stand between the parameters and the body."""
+    """`.entry` or `.func`; body None for a declaration. `directives` stand between parameters and body."""
 
     kind: Literal["entry", "func"]
     name: str
@@ -250,18 +255,18 @@ class Function:
     body: tuple[Statement, ...] | None = None
     directives: tuple[Directive, ...] = ()
     linkage: str = ""
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A PTX text. `items` keeps the order of variables, functions and module-level directives (`.file`, debug sections)."""
+    """A PTX text. `items` keeps the order of variables, functions and directives (`.file`, `.section`)."""
 
     version: tuple[int, int]
     target: tuple[str, ...]
     address_size: int
     items: tuple[Variable | Function | Directive, ...]
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
     @property
     def functions(self) -> tuple[Function, ...]:

@@ -6,7 +6,7 @@ from llmptx.ptx.ast import NOWHERE, Span
 
 
 class PtxError(ValueError):
-    """Wrong PTX: `.message`, `.file`, `.span`; str() is `file:line:col: message`, the source line, a caret line."""
+    """Wrong PTX: `.message`, `.file`, `.span`; str() is `file:line:col: message`, the line, a caret line."""
 
     def __init__(self, message: str, span: Span = NOWHERE, source: str = "", file: str = "<ptx>") -> None:
         self.message = message
