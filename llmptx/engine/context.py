@@ -1,0 +1,56 @@
+"""The launch context: what compiled code and the host share, an array of 64-bit words. Word numbers, and nothing else."""
+
+from __future__ import annotations
+
+WORDS = (
+    "params",  # address of the parameter buffer
+    "shared",  # address of the shared window
+    "shared_size",  # bytes of it, dynamic part included
+    "local",  # address of the first thread's local window
+    "frames",  # address of the first unit's frame
+    "resume",  # address of the i32 resume points, one a unit
+    "mail",  # address of the mailboxes, one a unit (threads one at a time)
+    "grid_x",
+    "grid_y",
+    "grid_z",
+    "symbols",  # address of the table of module variables' addresses
+    "dynamic",  # bytes of dynamic shared memory
+    "budget",  # loop iterations a unit may make
+    "blocks",  # address of a permutation of block numbers (i64), or 0
+    "units",  # address of a permutation of unit numbers (i32), or 0
+    "dummy",  # address where accesses of no lane go
+    "fail_kind",
+    "fail_pc",
+    "fail_block",
+    "fail_unit",
+    "fail_mask",
+    "block",  # the linear block number now running
+    # sanitizers
+    "arena",
+    "arena_size",
+    "shadow",  # one byte a byte: 1 addressable, 2 initialised, 4 read-only
+    "races",  # 16 bytes a byte of shared memory: last writer, last readers
+    "findings",
+    "found",
+    "room",
+    "epoch",  # counts barriers and blocks
+    "warp_epochs",  # address of an i64 for every warp
+    "local_stride",
+    "local_size",
+)
+INDEX = {name: i for i, name in enumerate(WORDS)}
+SIZE = 8 * len(WORDS)
+
+FAIL_TIMEOUT, FAIL_TRAP, FAIL_DIVERGENT = 1, 2, 3
+
+# A finding of the sanitizers: kind, pc, block, thread, address, size, other thread, spare; all i64.
+FINDING_WORDS = 8
+FINDING_KINDS = {
+    1: "out-of-bounds",
+    2: "misaligned",
+    3: "uninitialized-read",
+    4: "data-race",
+    5: "input-modified",
+    6: "barrier-divergence",
+}
+MAIL_WORDS = 8

@@ -1,0 +1,487 @@
+"""Control flow of a flat program: basic blocks, a loop-contiguous order, dominance, liveness, divergence.
+
+Knows instructions only as definitions, uses and ways to leave a block; no LLVM, no values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from llmptx.engine.program import BARRIERS, Ins, Mark, Program, Slot, registers_of, slot_register
+from llmptx.ptx.ast import Addr, Instruction, Reg, Sym, Vec
+from llmptx.ptx.errors import PtxError
+from llmptx.ptx.types import Type
+
+WARP_OPS = ("shfl", "vote", "match", "redux", "activemask", "elect")
+
+
+class Irreducible(Exception):  # noqa: N818 - a fact about the code, not a fault in it
+    """A loop with two ways in: masks cannot run it, threads one at a time can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """To `then` where the predicate (negated or not) holds, else to `other`."""
+
+    pred: str
+    negated: bool
+    then: int
+    other: int
+    pc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """brx.idx: to targets[index]."""
+
+    ins: Ins
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """A cut: the block ends in a barrier (or, one thread at a time, any operation of several lanes)."""
+
+    ins: Ins
+    target: int
+
+
+Terminator = Jump | Branch | Switch | Exit | Sync
+
+
+@dataclass
+class Block:
+    """Straight-line code and the way out. `divergent`: its lanes may be some of the warp's only."""
+
+    index: int
+    body: list[Ins] = field(default_factory=list)
+    end: Terminator = field(default_factory=Exit)
+    divergent: bool = False
+    live_in: frozenset[str] = frozenset()
+    live_out: frozenset[str] = frozenset()
+
+    @property
+    def successors(self) -> tuple[int, ...]:
+        match self.end:
+            case Jump(target) | Sync(_, target):
+                return (target,)
+            case Branch(_, _, then, other, _):
+                return (then, other)
+            case Switch(_, targets):
+                return tuple(dict.fromkeys(targets))
+            case _:
+                return ()
+
+
+@dataclass
+class Loop:
+    """Blocks of a loop by index, in the layout order; the header is the first of them."""
+
+    header: int
+    members: frozenset[int]
+    parent: Loop | None
+
+
+@dataclass
+class Flow:
+    """The graph. `order` is a reverse post-order in which every loop is contiguous."""
+
+    program: Program
+    blocks: list[Block]
+    order: list[int] = field(default_factory=list)
+    loops: list[Loop] = field(default_factory=list)
+    loop_of: dict[int, Loop] = field(default_factory=dict)
+    definitions: dict[str, list[tuple[int, Ins]]] = field(default_factory=dict)
+
+    def keeps_others(self, register: str, block: Block) -> bool:
+        """Whether lanes that are not in `block` now may still need what they have in `register`.
+
+        Only then must a write under a mask be merged with the old value.
+        """
+        if not block.divergent or register not in self.crossing:
+            return False
+        if len(self.definitions[register]) > 1:
+            return True
+        loop = self.loop_of.get(block.index)
+        if loop is None:
+            return False
+        outside = any(register in b.live_in for b in self.blocks if b.index not in loop.members)
+        return outside or register in self.blocks[loop.header].live_in
+
+    @property
+    def crossing(self) -> frozenset[str]:
+        """Registers that live from one block to another."""
+        if self._crossing is None:
+            self._crossing = frozenset().union(*(b.live_in for b in self.blocks))
+        return self._crossing
+
+    _crossing: frozenset[str] | None = None
+
+
+def build(program: Program, cut_warp_ops: bool) -> Flow:
+    """Blocks of the program, unreachable ones gone, cut at barriers (and, for threads one at a time, at warp operations)."""
+    starts: dict[str, int] = {}
+    blocks = [Block(0)]
+    pending: list[tuple[Block, Ins]] = []
+
+    def fresh() -> Block:
+        blocks.append(Block(len(blocks)))
+        return blocks[-1]
+
+    current: Block | None = blocks[0]
+    for item in program.code:
+        if isinstance(item, Mark):
+            if current is None or current.body or current is blocks[0] or item.name in starts:
+                following = fresh()
+                if current is not None:
+                    current.end = Jump(following.index)
+                current = following
+            starts[item.name] = current.index
+            continue
+        if current is None:
+            current = fresh()
+        current = _place(item, current, fresh, pending, cut_warp_ops)
+    for block, ins in pending:
+        _resolve(program, block, ins, starts)
+    flow = Flow(program, blocks)
+    _prune(flow)
+    _layout(flow, {b.index for b in flow.blocks}, 0, None)
+    _liveness(flow)
+    return flow
+
+
+def _place(
+    ins: Ins, block: Block, fresh: Callable[[], Block], pending: list[tuple[Block, Ins]], cut_warp_ops: bool
+) -> Block | None:
+    opcode = ins.opcode
+    if opcode in ("bra", "brx"):
+        pending.append((block, ins))
+        if ins.guard is None:
+            return None
+        following = fresh()
+        block.end = Jump(following.index)
+        return following
+    if opcode in ("ret", "exit"):
+        if ins.guard is None:
+            block.end = Exit()
+            return None
+        leaving, following = fresh(), fresh()
+        block.end = Branch(ins.guard.reg.name, ins.guard.negated, leaving.index, following.index, ins.pc)
+        return following
+    if opcode in BARRIERS and "warp" not in ins.matched.instruction.modifiers or (cut_warp_ops and _of_warp(ins)):
+        sync = block
+        following = fresh()
+        if ins.guard is not None:
+            sync = fresh()
+            block.end = Branch(ins.guard.reg.name, ins.guard.negated, sync.index, following.index, ins.pc)
+        sync.end = Sync(ins, following.index)
+        return following
+    block.body.append(ins)
+    return block
+
+
+def _of_warp(ins: Ins) -> bool:
+    return ins.opcode in WARP_OPS or (ins.opcode in BARRIERS and "warp" in ins.matched.instruction.modifiers)
+
+
+def _resolve(program: Program, block: Block, ins: Ins, starts: dict[str, int]) -> None:
+    def find(name: str) -> int:
+        if name not in starts:
+            raise PtxError(f"no label is named {name.partition('@')[0]}", program.spans[ins.pc])
+        return starts[name]
+
+    operands = ins.matched.instruction.operands
+    target = operands[-1]
+    assert isinstance(target, Sym)
+    if ins.opcode == "brx":
+        if target.name not in program.targets:
+            raise PtxError(f"{target.name} names no .branchtargets", program.spans[ins.pc])
+        if ins.guard is not None:
+            raise PtxError("a guarded brx.idx is not supported: branch around it", program.spans[ins.pc])
+        block.end = Switch(ins, tuple(find(name) for name in program.targets[target.name]))
+    elif ins.guard is None:
+        block.end = Jump(find(target.name))
+    else:
+        assert isinstance(block.end, Jump)
+        block.end = Branch(ins.guard.reg.name, ins.guard.negated, find(target.name), block.end.target, ins.pc)
+
+
+def _prune(flow: Flow) -> None:
+    """Keeps what can be reached, renumbered, empty blocks that only jump bypassed."""
+    blocks = flow.blocks
+
+    def through(index: int) -> int:
+        seen = set()
+        while not blocks[index].body and isinstance(end := blocks[index].end, Jump) and index not in seen:
+            seen.add(index)
+            index = end.target
+        return index
+
+    for block in blocks:
+        block.end = _retarget(block.end, through)
+    reached: dict[int, None] = {}
+    stack = [0]
+    while stack:
+        index = stack.pop()
+        if index not in reached:
+            reached[index] = None
+            stack.extend(reversed(blocks[index].successors))
+    number = {old: new for new, old in enumerate(sorted(reached))}
+    kept = [blocks[old] for old in sorted(reached)]
+    for block in kept:
+        block.index = number[block.index]
+        block.end = _retarget(block.end, number.__getitem__)
+    flow.blocks = kept
+
+
+def _retarget(end: Terminator, to: Callable[[int], int]) -> Terminator:
+    match end:
+        case Jump(target):
+            return Jump(to(target))
+        case Sync(ins, target):
+            return Sync(ins, to(target))
+        case Branch(pred, negated, then, other, pc):
+            if to(then) == to(other):
+                return Jump(to(then))
+            return Branch(pred, negated, to(then), to(other), pc)
+        case Switch(ins, targets):
+            return Switch(ins, tuple(to(t) for t in targets))
+        case _:
+            return end
+
+
+# order and loops
+
+
+def _layout(flow: Flow, nodes: set[int], entry: int, parent: Loop | None) -> None:
+    """Appends `nodes` to the order: components topologically, each loop as one piece, header first."""
+    header = parent.header if parent else None
+    components = _components(flow, nodes, entry, header)
+    for component in components:
+        single = len(component) == 1
+        only = next(iter(component))
+        looping = not single or (only in flow.blocks[only].successors and only != header)
+        if not looping:
+            flow.order.append(only)
+            if parent:
+                flow.loop_of[only] = parent
+            continue
+        heads = {
+            s
+            for b in nodes - component
+            for s in flow.blocks[b].successors
+            if s in component and s != header
+        }
+        if entry in component:
+            heads.add(entry)
+        if len(heads) != 1:
+            raise Irreducible
+        head = heads.pop()
+        loop = Loop(head, frozenset(component), parent)
+        flow.loops.append(loop)
+        _layout(flow, set(component), head, loop)
+
+
+def _components(flow: Flow, nodes: set[int], entry: int, header: int | None) -> list[set[int]]:
+    """Strongly connected components in topological order; edges back to `header` do not count (Tarjan, no recursion)."""
+
+    def edges(node: int) -> Iterable[int]:
+        return [s for s in flow.blocks[node].successors if s in nodes and s != header]
+
+    index: dict[int, int] = {}
+    low: dict[int, int] = {}
+    on: set[int] = set()
+    stack: list[int] = []
+    found: list[set[int]] = []
+    work = [(entry, iter(edges(entry)))]
+    index[entry] = low[entry] = 0
+    stack.append(entry)
+    on.add(entry)
+    while work:
+        node, following = work[-1]
+        for successor in following:
+            if successor not in index:
+                index[successor] = low[successor] = len(index)
+                stack.append(successor)
+                on.add(successor)
+                work.append((successor, iter(edges(successor))))
+                break
+            if successor in on:
+                low[node] = min(low[node], index[successor])
+        else:
+            work.pop()
+            if work:
+                low[work[-1][0]] = min(low[work[-1][0]], low[node])
+            if low[node] == index[node]:
+                component = set()
+                while True:
+                    member = stack.pop()
+                    on.discard(member)
+                    component.add(member)
+                    if member == node:
+                        break
+                found.append(component)
+    return found[::-1]
+
+
+# definitions, uses, liveness
+
+
+def uses(program: Program, ins: Ins) -> set[str]:
+    """Registers read."""
+    found: set[str] = set()
+    if ins.guard is not None:
+        found.add(ins.guard.reg.name)
+    for spec, operand, _ in ins.matched.operands:
+        if not spec.destination:
+            found.update(registers_of(operand))
+    if (slot := _slot_of(ins)) and ins.opcode == "ld":
+        found.update(name for name, _ in slot_names(program, ins, slot))
+    return {name for name in found if name in program.registers}
+
+
+def defs(program: Program, ins: Ins) -> list[str]:
+    """Registers written, in order."""
+    found = [n for spec, operand, _ in ins.matched.operands if spec.destination for n in registers_of(operand)]
+    if (slot := _slot_of(ins)) and ins.opcode == "st":
+        found += [name for name, _ in slot_names(program, ins, slot)]
+    return found
+
+
+def _slot_of(ins: Ins) -> Slot | None:
+    """The call parameter an `ld.param` or `st.param` names, if it is no kernel parameter."""
+    if ins.opcode not in ("ld", "st") or not any(m.startswith("param") for m in ins.matched.instruction.modifiers):
+        return None
+    address = next(o for o in ins.matched.instruction.operands if isinstance(o, Addr))
+    if isinstance(address.base, Sym):
+        return Slot(address.base.name, address.offset)
+    return None
+
+
+def slot_names(program: Program, ins: Ins, slot: Slot) -> list[tuple[str, int]]:
+    """(register, byte offset) of every element an access of a call parameter touches; [] for kernel parameters."""
+    if slot.name not in program.slots:
+        return []
+    type: Type = ins.matched.modifiers.get("type")
+    count = next((len(o.elements) for o in ins.matched.instruction.operands if isinstance(o, Vec)), 1)
+    span = program.spans[ins.pc]
+    return [
+        (slot_register(program, slot.name, slot.offset + i * type.bytes, type, span), slot.offset + i * type.bytes)
+        for i in range(count)
+    ]
+
+
+def end_uses(program: Program, end: Terminator) -> set[str]:
+    match end:
+        case Branch(pred, _, _, _, _):
+            return {pred}
+        case Sync(ins, _):
+            return uses(program, ins)
+        case Switch(ins, _):
+            return {o.name for o in ins.matched.instruction.operands if isinstance(o, Reg)} & set(program.registers)
+        case _:
+            return set()
+
+
+def end_defs(program: Program, end: Terminator) -> list[str]:
+    return defs(program, end.ins) if isinstance(end, Sync) else []
+
+
+def _liveness(flow: Flow) -> None:
+    program = flow.program
+    gen: dict[int, set[str]] = {}
+    kill: dict[int, set[str]] = {}
+    for block in flow.blocks:
+        read: set[str] = set()
+        written: set[str] = set()
+        for ins in block.body:
+            read |= uses(program, ins) - written
+            for name in defs(program, ins):
+                flow.definitions.setdefault(name, []).append((block.index, ins))
+                # A guarded write leaves the old value where the guard is false.
+                if ins.guard is not None:
+                    read |= {name} - written
+                written.add(name)
+        read |= end_uses(program, block.end) - written
+        for name in end_defs(program, block.end):
+            assert isinstance(block.end, Sync)
+            flow.definitions.setdefault(name, []).append((block.index, block.end.ins))
+            written.add(name)
+        gen[block.index], kill[block.index] = read, written
+    changed = True
+    while changed:
+        changed = False
+        for index in reversed(flow.order):
+            block = flow.blocks[index]
+            out = frozenset().union(*(flow.blocks[s].live_in for s in block.successors))
+            live = frozenset(gen[index] | (out - kill[index]))
+            if live != block.live_in or out != block.live_out:
+                block.live_in, block.live_out, changed = live, out, True
+
+
+# divergence
+
+
+def mark_divergence(flow: Flow, varies: Callable[[Block], bool]) -> bool:
+    """Marks blocks between a branch on a varying predicate and the point where all its ways meet. True if any is new."""
+    changed = False
+    post = _postdominators(flow)
+    for block in flow.blocks:
+        if len(block.successors) < 2 or not varies(block):
+            continue
+        meet = post[block.index]
+        stack, seen = list(block.successors), set()
+        while stack:
+            node = stack.pop()
+            if node == meet or node in seen:
+                continue
+            seen.add(node)
+            if not flow.blocks[node].divergent:
+                flow.blocks[node].divergent = changed = True
+            stack.extend(flow.blocks[node].successors)
+    return changed
+
+
+def _postdominators(flow: Flow) -> dict[int, int]:
+    """Immediate post-dominator of every block; -1 is the exit of them all (bit sets: graphs here are small)."""
+    every = (1 << (len(flow.blocks) + 1)) - 1
+    leave = 1 << len(flow.blocks)
+    sets = {b.index: every for b in flow.blocks}
+    changed = True
+    while changed:
+        changed = False
+        for index in reversed(flow.order):
+            block = flow.blocks[index]
+            meet = every
+            if not block.successors:
+                meet = leave
+            for s in block.successors:
+                meet &= sets[s]
+            new = meet | (1 << index)
+            if new != sets[index]:
+                sets[index], changed = new, True
+    result: dict[int, int] = {}
+    for block in flow.blocks:
+        strict = sets[block.index] & ~(1 << block.index)
+        size = strict.bit_count()
+        best = -1
+        for other in flow.blocks:
+            if strict >> other.index & 1 and sets[other.index].bit_count() == size:
+                best = other.index
+        result[block.index] = best
+    return result
+
+
+def sync_of(block: Block) -> Instruction | None:
+    return block.end.ins.matched.instruction if isinstance(block.end, Sync) else None
