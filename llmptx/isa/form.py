@@ -136,7 +136,7 @@ def _compile(modifiers: str, pattern: str) -> tuple[re.Pattern[str], tuple[tuple
         text = match["opt"] or match["req"]
         name, colon, choices = text.partition(":")
         alternatives = "|".join(re.escape(c) for c in choices.split("|")) if colon else re.escape(name)
-        key = name.replace("::", "_")
+        key = name.replace(".", "_")
         body = rf"\.(?P<{key}>{alternatives})"
         out.append(f"(?:{body})?" if match["opt"] else body)
         groups.append((key, bool(colon)))

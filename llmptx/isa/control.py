@@ -1,0 +1,40 @@
+"""Control flow, whose meaning is the engine's, and the miscellaneous instructions (PTX ISA 9.7.12, 9.7.19)."""
+
+from __future__ import annotations
+
+from llmptx.isa.emitter import Emitter, Value
+from llmptx.isa.form import Modifiers, control, form
+
+control("bra[.uni]  label", "Continues at the label. .uni promises that the active threads agree.")
+control("brx.idx[.uni]  a:u32, label", "Continues at the a-th of the .branchtargets.")
+control("call[.uni]  label", "Calls a function.")
+control("call[.uni]  label, (a)", "Calls a function with arguments.")
+control("call[.uni]  (r), label, (a)", "Calls a function with arguments, for its results.")
+control("call[.uni]  (r), label", "Calls a function for its results.")
+control("call[.uni]  f:u64, (a), label", "Calls through a pointer, by prototype or list of targets.")
+control("call[.uni]  (r), f:u64, (a), label", "Calls through a pointer for its results.")
+control("ret[.uni]", "Returns; from an entry, the thread ends.")
+control("exit", "The thread ends.")
+
+
+@form("trap")
+def trap(e: Emitter, m: Modifiers) -> None:
+    """Aborts the launch."""
+    e.trap()
+
+
+@form("brkpt")
+def brkpt(e: Emitter, m: Modifiers) -> None:
+    """Suspends for a debugger; there is none, so it aborts."""
+    e.trap()
+
+
+@form("nanosleep.u32  a:u32")
+def nanosleep(e: Emitter, m: Modifiers, a: Value) -> None:
+    """Time has no meaning here: continues at once."""
+
+
+@form("pmevent  imm:u32")
+@form("pmevent.mask  imm:u32")
+def pmevent(e: Emitter, m: Modifiers, a: Value) -> None:
+    """A performance event: nothing happens."""
