@@ -1,0 +1,102 @@
+"""The catalogue: what can be rewritten, one entry a routine, one module a family.
+
+Knows what a routine means and what its true answers are; knows nothing of PTX, engines, verdicts or models.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
+
+from llmptx.record import Routine
+
+FAMILIES = (
+    "arithmetic",
+    "rounding",
+    "comparison",
+    "bitwise",
+    "exponential",
+    "trigonometric",
+    "reduction",
+    "scan",
+    "product",
+    "sorting",
+    "special",
+)
+
+
+class UnknownRoutine(KeyError):  # noqa: N818 - a public name, read as a sentence
+    """A name or pattern that is in no entry. `nearest` holds up to five names that look like it."""
+
+    def __init__(self, name: str, nearest: tuple[str, ...], why: str) -> None:
+        super().__init__(name)
+        self.name = name
+        self.nearest = nearest
+        hint = (
+            f"; did you mean {', '.join(nearest)}?" if nearest else "; `llmptx catalog` lists all there are"
+        )
+        self.message = f"{why}{hint}"
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@cache
+def catalog() -> Mapping[str, Routine]:
+    """Every routine by its dotted name, families in order."""
+    entries: dict[str, Routine] = {}
+    for family in FAMILIES:
+        for routine in import_module(f"llmptx.routines.{family}").ROUTINES:
+            if routine.name in entries:
+                raise ValueError(f"{routine.name} is in the catalogue twice, the second time in {family}.py")
+            entries[routine.name] = routine
+    return MappingProxyType(entries)
+
+
+def find(name: str) -> Routine:
+    """The routine of that dotted name, or of that last part of a name where only one has it.
+
+    Raises UnknownRoutine with the nearest names.
+    """
+    entries = catalog()
+    if name in entries:
+        return entries[name]
+    matches = [full for full in entries if full.rpartition(".")[2] == name]
+    if len(matches) == 1:
+        return entries[matches[0]]
+    if matches:
+        raise UnknownRoutine(name, tuple(matches), f"several routines are named {name!r}")
+    raise UnknownRoutine(name, _nearest(name), f"no routine is named {name!r}")
+
+
+def select(patterns: Iterable[str]) -> tuple[Routine, ...]:
+    """Routines that match any of the shell patterns (`numpy.*`, `exp*`), in catalogue order; all if none.
+
+    A pattern is tried on the dotted name and on its last part. Raises UnknownRoutine if it matches nothing.
+    """
+    entries = catalog()
+    wanted = list(patterns)
+    if not wanted:
+        return tuple(entries.values())
+    chosen: set[str] = set()
+    for pattern in wanted:
+        hits = {n for n in entries if fnmatchcase(n, pattern) or fnmatchcase(n.rpartition(".")[2], pattern)}
+        if not hits:
+            raise UnknownRoutine(pattern, _nearest(pattern), f"no routine matches {pattern!r}")
+        chosen |= hits
+    return tuple(routine for name, routine in entries.items() if name in chosen)
+
+
+def _nearest(name: str) -> tuple[str, ...]:
+    by_key: dict[str, str] = {}
+    for full in catalog():
+        by_key[full] = full
+        by_key[full.rpartition(".")[2]] = full
+    close = difflib.get_close_matches(name.lower(), by_key, n=5, cutoff=0.6)
+    if "." in name:
+        close += difflib.get_close_matches(name.lower().rpartition(".")[2], by_key, n=5, cutoff=0.6)
+    return tuple(dict.fromkeys(by_key[key] for key in close))[:5]
