@@ -1,6 +1,6 @@
 """The instruction table: one row an instruction form, one file a chapter of the manual (PTX ISA 9.7)."""
 
-from llmptx.isa import compare, control, convert, data, extended, floating, integer, logic, parallel  # noqa: F401
+from llmptx.isa import compare, control, convert, data, extended, floating, half, integer, logic, parallel  # noqa: F401
 from llmptx.isa.form import match, table
 
 __all__ = ["match", "table"]

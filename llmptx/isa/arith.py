@@ -1,4 +1,4 @@
-"""Arithmetic that several rows share, built from the emitter's primitives. Knows no instruction and no engine."""
+"""Arithmetic that several rows share, built from the emitter's primitives. Knows no instruction."""
 
 from __future__ import annotations
 
@@ -248,16 +248,16 @@ def to_bf16(e: Emitter, a: Value, rnd: Rounding = "rn") -> Value:
 def fma_bf16(e: Emitter, a: Value, b: Value, c: Value) -> Value:
     """a*b + c of bf16 values, rounded once, as the f32 to give to `to_bf16`.
 
-    Each step to a narrower format is made to odd (truncated, the last bit set if anything was lost), so the last
-    rounding decides alone.
+    Each step to a narrower format is made to odd (truncated, the last bit set if anything was lost), so that
+    the last rounding decides alone.
     """
-    wide = [e.fcast(from_bf16(e, x), F64) for x in (a, b, c)]
-    low, high = e.fma(*wide, rnd="rm"), e.fma(*wide, rnd="rp")
-    total = _to_odd(e, e.fma(*wide, rnd="rz"), e.fcmp("one", low, high))
+    x, y, z = (e.fcast(from_bf16(e, bits), F64) for bits in (a, b, c))
+    low, high = e.fma(x, y, z, "rm"), e.fma(x, y, z, "rp")
+    total = _to_odd(e, e.fma(x, y, z, "rz"), e.fcmp("one", low, high))
     narrow = e.fcast(total, F32, "rz")
     odd = _to_odd(e, narrow, e.fcmp("one", e.fcast(narrow, F64), total))
     # a sum of exactly zero takes its sign from the rounding to nearest
-    return e.select(e.fcmp("oeq", odd, e.const(F32, 0)), e.fcast(e.fma(*wide), F32), odd)
+    return e.select(e.fcmp("oeq", odd, e.const(F32, 0)), e.fcast(e.fma(x, y, z), F32), odd)
 
 
 def _to_odd(e: Emitter, truncated: Value, inexact: Value) -> Value:

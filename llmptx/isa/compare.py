@@ -44,16 +44,15 @@ def _combined(e: Emitter, m: Modifiers, t: Value, c: Value | None) -> Value:
 
 
 def setp(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value | None = None) -> tuple[Value, Value]:
-    """p is the comparison, q its opposite, each combined with c; ordered ones are false of NaN, `u` ones true."""
+    """p is the comparison, q its opposite, both combined with c. NaN: false, or true of the `u` operators."""
     t = _compared(e, m, m.type, a, b)
     return _combined(e, m, t, c), _combined(e, m, e.not_(t), c)
 
 
-for _ops, _types in _KINDS.items():
-    form(f"setp.cmp:{_ops}.type:{_types}  p:pred[|q], a, b")(setp)
-    form(f"setp.cmp:{_ops}.bool:and|or|xor.type:{_types}  p:pred[|q], a, b, c:pred")(setp)
-form(f"setp.cmp:{_FLOAT_OPS}[.ftz].type:f32  p:pred[|q], a, b")(setp)
-form(f"setp.cmp:{_FLOAT_OPS}.bool:and|or|xor[.ftz].type:f32  p:pred[|q], a, b, c:pred")(setp)
+for _bool, _c in (("", ""), (".bool:and|or|xor", ", c:pred")):
+    for _ops, _types in _KINDS.items():
+        form(f"setp.cmp:{_ops}{_bool}.type:{_types}  p:pred[|q], a, b{_c}")(setp)
+    form(f"setp.cmp:{_FLOAT_OPS}{_bool}[.ftz].type:f32  p:pred[|q], a, b{_c}")(setp)
 
 
 def set_(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value | None = None) -> Value:
@@ -65,19 +64,12 @@ def _flag(e: Emitter, type: Type, t: Value) -> Value:
     return e.select(t, e.const(type, 1 if type.is_float else -1), e.const(type, 0))
 
 
-for _ops, _types in _KINDS.items():
-    form(f"set.cmp:{_ops}.dtype:u32|s32|f32|f16.stype:{_types}  d:dtype, a:stype, b:stype")(set_)
-    form(
-        f"set.cmp:{_ops}.bool:and|or|xor.dtype:u32|s32|f32|f16.stype:{_types}  d:dtype, a:stype, b:stype, c:pred"
-    )(set_)
-form(f"set.cmp:{_FLOAT_OPS}[.ftz].dtype:u32|s32|f32|f16.stype:f32  d:dtype, a:stype, b:stype")(set_)
-form(
-    f"set.cmp:{_FLOAT_OPS}.bool:and|or|xor[.ftz].dtype:u32|s32|f32|f16.stype:f32  d:dtype, a:stype, b:stype, c:pred"
-)(set_)
-form(f"set.cmp:{_FLOAT_OPS}[.ftz].dtype:u16|s16|u32|s32|f16.stype:f16  d:dtype, a:stype, b:stype")(set_)
-form(
-    f"set.cmp:{_FLOAT_OPS}.bool:and|or|xor[.ftz].dtype:u16|s16|u32|s32|f16.stype:f16  d:dtype, a:stype, b:stype, c:pred"
-)(set_)
+_FROM = "d:dtype, a:stype, b:stype"
+for _bool, _c in (("", ""), (".bool:and|or|xor", ", c:pred")):
+    for _ops, _types in _KINDS.items():
+        form(f"set.cmp:{_ops}{_bool}.dtype:u32|s32|f32|f16.stype:{_types}  {_FROM}{_c}")(set_)
+    form(f"set.cmp:{_FLOAT_OPS}{_bool}[.ftz].dtype:u32|s32|f32|f16.stype:f32  {_FROM}{_c}")(set_)
+    form(f"set.cmp:{_FLOAT_OPS}{_bool}[.ftz].dtype:u16|s16|u32|s32|f16.stype:f16  {_FROM}{_c}")(set_)
 
 
 @form("selp.type:b16|b32|b64|u16|u32|u64|s16|s32|s64|f32|f64  d, a, b, c:pred")

@@ -1,4 +1,4 @@
-"""Control flow, whose meaning is the engine's, and the miscellaneous instructions (PTX ISA 9.7.12, 9.7.19)."""
+"""Control flow, whose meaning is the engine's, and miscellany (PTX ISA 9.7.12, 9.7.19)."""
 
 from __future__ import annotations
 

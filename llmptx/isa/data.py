@@ -1,7 +1,7 @@
 """Data movement: mov, ld, st, atom, red, address conversions, byte permutation (PTX ISA 9.7.9, 9.7.13.5-6).
 
-A row names the type of an access; how a wider register is cut or extended is the engine's. Cache operators, eviction
-and prefetch hints change no value; ordering qualifiers are stronger than what a warp in step needs.
+A row names the type of an access; how a wider register is cut or extended is the engine's. Cache operators,
+eviction and prefetch hints change no value, and ordering qualifiers none on a machine that never reorders.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _count(m: Modifiers) -> int:
 
 @form("mov.type:pred|b16|b32|b64|u16|u32|u64|s16|s32|s64|f32|f64  d, a")
 def mov(e: Emitter, m: Modifiers, a: Value) -> Value:
-    """Also a variable's address, a special register, and (of b types) a vector as one value or the reverse."""
+    """Also a variable's address, a special register, and (b types) a vector as one value or back."""
     return a
 
 
@@ -98,7 +98,7 @@ def prefetch(e: Emitter, m: Modifiers, address: Address) -> None:
 
 
 def atom(e: Emitter, m: Modifiers, address: Address, b: Value, c: Value | None = None) -> Value:
-    """Gives what was there before. inc wraps to 0 past b; dec wraps to b below 0; cas stores c where b was there."""
+    """Gives what was there. inc wraps to 0 past b, dec to b below 0; cas stores c where it finds b."""
     return e.atom(_space(m), m.op, m.type, address, b, c)
 
 
@@ -145,7 +145,7 @@ def isspacep(e: Emitter, m: Modifiers, a: Value) -> Value:
 
 @form("prmt.b32[.mode:f4e|b4e|rc8|ecl|ecr|rc16]  d:b32, a:b32, b:b32, c:b32")
 def prmt(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value) -> Value:
-    """Four bytes of the eight in b:a, by the nibbles of c (whose top bit spreads the byte's sign) or by a mode."""
+    """Four of the eight bytes in b:a, by c's nibbles (whose top bit spreads the byte's sign) or a mode."""
     both = e.or_(e.zext(a, 64), e.shl(e.zext(b, 64), e.const(B64, 32)))
     result = e.const(B32, 0)
     for i in range(4):

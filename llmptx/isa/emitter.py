@@ -1,12 +1,12 @@
 """The machine an instruction's meaning is written on: a small set of exact primitives.
 
 Rows of the table call these and nothing else. A `Value` is opaque: the engine's emitters (LLVM code, and the
-analysis that finds uniform and consecutive values) implement the same class, so every meaning is written once. Values
-are lanes of a warp, but no row can tell how many there are.
+analysis that finds uniform and consecutive values) implement the same class, so a meaning is written once.
+Values are lanes of a warp, but no row can tell how many there are.
 
 Machine types of values are written as `Type`: b/s/u N are one integer type of N bits (signedness is in the
-operation), f16/f32/f64 are floats, pred is one bit. A row gets each source as a value of its operand's type, and
-returns one of its destination's. Packed and bf16 values are b32 and b16 in the patterns too.
+operation), f16/f32/f64 are floats, pred is one bit. A row gets each source as a value of its operand's type,
+and returns one of its destination's. Packed and bf16 values are b32 and b16 in the patterns too.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Emitter(Protocol):
     def approx(self, name: Approx, a: Value, b: Value | None = None) -> Value:
         """Within the manual's bound for a's type, where in it by the engine's setting; special values exact.
 
-        f32; rcp and rsqrt also f64; ex2 and tanh also f16. `div` is a / b within 2 ULP. Flushing is the row's.
+        f32; rcp and rsqrt also f64; ex2 and tanh also f16. `div` is a / b within 2 ULP. Rows flush.
         """
 
     # memory: `address` is opaque; `type` is the access type; results and values of `count` > 1 are lists

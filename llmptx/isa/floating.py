@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llmptx.isa.arith import (
     B64,
     F32,
@@ -22,6 +24,10 @@ from llmptx.isa.form import Modifiers, form
 
 def _inputs(e: Emitter, m: Modifiers, *values: Value) -> list[Value]:
     return [flush_if(e, m.get("ftz", False), a) for a in values]
+
+
+def _rounded(e: Emitter, m: Modifiers, op: Callable[..., Value], *values: Value) -> Value:
+    return _output(e, m, op(*_inputs(e, m, *values), rnd=m.rnd or "rn"))
 
 
 def _output(e: Emitter, m: Modifiers, a: Value) -> Value:
@@ -51,19 +57,19 @@ def copysign(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
 @form("add[.rnd:rn|rz|rm|rp][.ftz][.sat].type:f32  d, a, b")
 @form("add[.rnd:rn|rz|rm|rp].type:f64  d, a, b")
 def add(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
-    return _output(e, m, e.fadd(*_inputs(e, m, a, b), rnd=m.rnd or "rn"))
+    return _rounded(e, m, e.fadd, a, b)
 
 
 @form("sub[.rnd:rn|rz|rm|rp][.ftz][.sat].type:f32  d, a, b")
 @form("sub[.rnd:rn|rz|rm|rp].type:f64  d, a, b")
 def sub(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
-    return _output(e, m, e.fsub(*_inputs(e, m, a, b), rnd=m.rnd or "rn"))
+    return _rounded(e, m, e.fsub, a, b)
 
 
 @form("mul[.rnd:rn|rz|rm|rp][.ftz][.sat].type:f32  d, a, b")
 @form("mul[.rnd:rn|rz|rm|rp].type:f64  d, a, b")
 def mul(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
-    return _output(e, m, e.fmul(*_inputs(e, m, a, b), rnd=m.rnd or "rn"))
+    return _rounded(e, m, e.fmul, a, b)
 
 
 @form("fma.rnd:rn|rz|rm|rp[.ftz][.sat].type:f32  d, a, b, c")
@@ -72,24 +78,24 @@ def mul(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
 @form("mad.rnd:rn|rz|rm|rp.type:f64  d, a, b, c")
 def fma(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value) -> Value:
     """Rounded once."""
-    return _output(e, m, e.fma(*_inputs(e, m, a, b, c), rnd=m.rnd))
+    return _rounded(e, m, e.fma, a, b, c)
 
 
 @form("div.rnd:rn|rz|rm|rp[.ftz].type:f32  d, a, b")
 @form("div.rnd:rn|rz|rm|rp.type:f64  d, a, b")
 def div(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
-    return _output(e, m, e.fdiv(*_inputs(e, m, a, b), rnd=m.rnd))
+    return _rounded(e, m, e.fdiv, a, b)
 
 
 @form("div.full[.ftz].type:f32  d, a, b")
 def div_full(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
     """Within 2 ULP everywhere."""
-    return _output(e, m, e.approx("div", *_inputs(e, m, a, b)))
+    return _approx(e, m, "div", a, b)
 
 
 @form("div.approx[.ftz].type:f32  d, a, b")
 def div_approx(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
-    """Within 2 ULP for |b| in [2^-126, 2^126]; above, the reciprocal is zero, so a zero or (of infinity) NaN."""
+    """Within 2 ULP for |b| in [2^-126, 2^126]; above, the reciprocal is 0: gives 0, or NaN of infinity."""
     a, b = _inputs(e, m, a, b)
     size = e.fabs(b)
     huge = e.and_(e.fcmp("ogt", size, e.const(F32, 2.0**126)), e.not_(is_infinite(e, b)))
@@ -100,19 +106,19 @@ def div_approx(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
 @form("abs[.ftz].type:f32  d, a")
 @form("abs.type:f64  d, a")
 def abs_(e: Emitter, m: Modifiers, a: Value) -> Value:
-    return e.fabs(*_inputs(e, m, a))
+    return e.fabs(flush_if(e, m.get("ftz", False), a))
 
 
 @form("neg[.ftz].type:f32  d, a")
 @form("neg.type:f64  d, a")
 def neg(e: Emitter, m: Modifiers, a: Value) -> Value:
-    return e.fneg(*_inputs(e, m, a))
+    return e.fneg(flush_if(e, m.get("ftz", False), a))
 
 
 @form("min[.ftz][.NaN][.xorsign.abs].type:f32  d, a, b")
 @form("min.type:f64  d, a, b")
 def min_(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
-    """-0 < +0; a NaN loses against a number, unless .NaN. .xorsign.abs: of magnitudes, with the signs' product."""
+    """-0 < +0; NaN loses to a number, unless .NaN. .xorsign.abs: of magnitudes, with the signs' product."""
     return _extreme(e, m, "min", a, b)
 
 
@@ -130,13 +136,13 @@ def _extreme(e: Emitter, m: Modifiers, op: str, a: Value, b: Value) -> Value:
 @form("rcp.rnd:rn|rz|rm|rp[.ftz].type:f32  d, a")
 @form("rcp.rnd:rn|rz|rm|rp.type:f64  d, a")
 def rcp(e: Emitter, m: Modifiers, a: Value) -> Value:
-    return _output(e, m, e.fdiv(like(e, a, 1), *_inputs(e, m, a), rnd=m.rnd))
+    return _rounded(e, m, e.fdiv, like(e, a, 1), a)
 
 
 @form("sqrt.rnd:rn|rz|rm|rp[.ftz].type:f32  d, a")
 @form("sqrt.rnd:rn|rz|rm|rp.type:f64  d, a")
 def sqrt(e: Emitter, m: Modifiers, a: Value) -> Value:
-    return _output(e, m, e.fsqrt(*_inputs(e, m, a), rnd=m.rnd))
+    return _rounded(e, m, e.fsqrt, a)
 
 
 @form("rcp.approx[.ftz].type:f32  d, a")
@@ -180,8 +186,8 @@ def tanh(e: Emitter, m: Modifiers, a: Value) -> Value:
     return _approx(e, m, "tanh", a)
 
 
-def _approx(e: Emitter, m: Modifiers, name: Approx, a: Value) -> Value:
-    return _output(e, m, e.approx(name, *_inputs(e, m, a)))
+def _approx(e: Emitter, m: Modifiers, name: Approx, *values: Value) -> Value:
+    return _output(e, m, e.approx(name, *_inputs(e, m, *values)))
 
 
 @form("rcp.approx.ftz.type:f64  d, a")

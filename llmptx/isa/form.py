@@ -6,15 +6,15 @@ A pattern is the manual's syntax as data:
     setp.cmp:eq|ne|lt.type:s32|u32                    p:pred[|q], a, b
     ld[.space:global|shared].type:b32|f32             d, [a]
 
-Modifiers stand in order. `.x` is a literal, `.name:a|b` a choice, brackets make either optional. Names ending in
-`type` are parsed as types. An operand is `name`, `name:T` where T is a type, the name of a type modifier, or `wide`
-(twice the width of `type`), or `pred`; without `:T` it has the type of the modifier `type`. `[a]` is a memory
-operand, `(a)` a group, `label` a code label, `imm` an integer constant. Destinations are the operands named d, p or
-q, and come first; `d[|p]` may be a pair and `d|p` must be one, its second always a predicate: such a row returns
-both.
+Modifiers stand in order. `.x` is a literal, `.name:a|b` a choice, brackets make either optional. Names ending
+in `type` are parsed as types. An operand is `name`, `name:T` where T is a type, a type modifier's name, or
+`wide` (twice the width of `type`), or `pred`; without `:T` it has the type of the modifier `type`. `[a]` is a
+memory operand, `(a)` a group, `label` a code label, `imm` an integer constant. Destinations are the operands
+named d, p or q, and come first; `d[|p]` may be a pair and `d|p` must be one, its second always a predicate:
+such a row returns both.
 
-Text whose modifiers stand in another order is understood too, as ptxas does: the types keep theirs, the rest may be
-shuffled.
+Text whose modifiers stand in another order is understood too, as ptxas does: the types keep theirs, the rest
+may be shuffled.
 """
 
 from __future__ import annotations

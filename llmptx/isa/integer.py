@@ -171,7 +171,7 @@ def clz(e: Emitter, m: Modifiers, a: Value) -> Value:
 
 @form("bfind[.shiftamt].type:u32|u64|s32|s64  d:u32, a")
 def bfind(e: Emitter, m: Modifiers, a: Value) -> Value:
-    """The highest bit that differs from the sign (unsigned: from 0), or the shift that brings it to the top."""
+    """The highest bit that is not the sign (unsigned: not 0), or the shift that brings it to the top."""
     if m.type.signed:
         a = e.select(negative(e, a), e.not_(a), a)
     zeros = resized(e, e.clz(a), 32)
@@ -181,7 +181,7 @@ def bfind(e: Emitter, m: Modifiers, a: Value) -> Value:
 
 @form("fns.b32  d:b32, a:b32, b:b32, c:s32")
 def fns(e: Emitter, m: Modifiers, mask: Value, base: Value, offset: Value) -> Value:
-    """The |offset|-th set bit from `base` on, upward or (offset < 0) downward; offset 0 asks about `base` itself."""
+    """The |offset|-th set bit from `base` on, up or (offset < 0) down; offset 0 asks for `base` itself."""
     zero, one, none = (e.const(B32, value) for value in (0, 1, 0xFFFFFFFF))
     down = negative(e, offset)
     base = e.and_(base, e.const(B32, 31))
@@ -214,11 +214,11 @@ def brev(e: Emitter, m: Modifiers, a: Value) -> Value:
 
 @form("bfe.type:u32|u64|s32|s64  d, a, b:u32, c:u32")
 def bfe(e: Emitter, m: Modifiers, a: Value, position: Value, length: Value) -> Value:
-    """`length` bits from `position` on; signed, the field's top bit fills the rest (a's own, where it ends above)."""
+    """`length` bits from `position` on; signed, the field's top bit (a's, if beyond it) fills the rest."""
     width = m.type.bits
     position, length = (e.and_(x, e.const(B32, 255)) for x in (position, length))
     field = (ashr_clamped if m.type.signed else lshr_clamped)(e, a, position)
-    # shifting the field to the top and back down is the extension; a length of the width or more changes nothing
+    # shifting the field to the top and back extends it; a length of the width or more changes nothing
     spare = e.sub(e.const(B32, width), int_min(e, length, e.const(B32, width), signed=False))
     top = shl_clamped(e, field, spare)
     back = (ashr_clamped if m.type.signed else lshr_clamped)(e, top, spare)
@@ -227,7 +227,7 @@ def bfe(e: Emitter, m: Modifiers, a: Value, position: Value, length: Value) -> V
 
 @form("bfi.type:b32|b64  d, a, b, c:u32, n:u32")
 def bfi(e: Emitter, m: Modifiers, a: Value, b: Value, position: Value, length: Value) -> Value:
-    """The low `length` bits of a replace those of b from `position` on; what would stand above is dropped."""
+    """a's low `length` bits replace those of b from `position` on; what would stand above is dropped."""
     position, length = (e.and_(x, e.const(B32, 255)) for x in (position, length))
     ones = e.not_(shl_clamped(e, e.not_(like(e, a, 0)), length))
     mask = shl_clamped(e, ones, position)
@@ -236,7 +236,7 @@ def bfi(e: Emitter, m: Modifiers, a: Value, b: Value, position: Value, length: V
 
 @form("szext.mode:clamp|wrap.type:u32|s32  d, a, b:u32")
 def szext(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
-    """The low b bits extended to 32; .clamp takes 32 or more as all, .wrap takes b modulo 32; of 0 bits it is 0."""
+    """The low b bits extended to 32; .clamp takes 32 or more as all, .wrap b modulo 32; of 0 bits, 0."""
     thirty_two = e.const(B32, 32)
     size = e.and_(b, e.const(B32, 31)) if m.mode == "wrap" else int_min(e, b, thirty_two, signed=False)
     spare = e.sub(thirty_two, size)
