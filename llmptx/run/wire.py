@@ -50,7 +50,7 @@ def encode(outcome: Outcome) -> list[bytes | memoryview]:
             **listed,
         }
     ).encode()
-    return [LENGTH.pack(len(header)), header, *(memoryview(a.view(np.uint8)) for a in arrays if a.size)]
+    return [LENGTH.pack(len(header)), header, *(a.view(np.uint8).data for a in arrays if a.size)]
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

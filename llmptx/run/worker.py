@@ -234,13 +234,14 @@ def _death(code: int | None, error: Exception) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    why = {
+    causes: dict[int, str] = {
         signal.SIGSEGV: ": an address outside every buffer",
         signal.SIGBUS: ": an address outside every buffer",
         signal.SIGKILL: ": most likely out of memory",
         signal.SIGILL: ": a trap",
         signal.SIGFPE: ": an arithmetic trap",
-    }.get(-code, "")
+    }
+    why = causes.get(-code, "")
     return f"the kernel's process died of {name}{why}"
 
 

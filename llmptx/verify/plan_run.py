@@ -1,0 +1,225 @@
+"""From a case and a candidate's plan to the job a worker runs: launches evaluated, buffers laid out.
+
+The job holds inputs and sizes only: what the answer should be is not known here, nor anywhere the job goes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from llmptx.ptx.errors import PtxError
+from llmptx.ptx.plan import Expr, Plan, PlanBuffer, PlanLaunch
+from llmptx.record import Finding, FindingKind, Routine, Signature
+from llmptx.run.job import Array, Buffer, Job, Launch
+from llmptx.verify.inputs import Case
+
+GRID_LIMITS = (2**31 - 1, 65535, 65535)
+MAX_THREADS = 1 << 34
+SCRATCH_BYTES = 1 << 30
+
+_NUMPY_KINDS = {"b": "uint", "u": "uint", "s": "int", "f": "float"}
+
+
+class PlanError(ValueError):
+    """A plan that cannot be run for these extents: `.finding` says why."""
+
+    def __init__(self, kind: FindingKind, message: str, line: int) -> None:
+        super().__init__(message)
+        self.finding = Finding(kind, message, line=line, column=1 if line else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How one run of a case differs from the plain one; the fields of Job and Buffer by the same names.
+
+    offsets   bytes past the natural alignment, by buffer name
+    alias     the input whose memory the output takes, or ""
+    """
+
+    check: bool = False
+    width: Literal[32, 1] = 32
+    approx: Literal["exact", "low", "high"] = "exact"
+    seed: int | None = None
+    guard: Literal["after", "before"] = "after"
+    poison: int = 0xA5
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    alias: str = ""
+
+
+PLAIN = Setup()
+
+
+def job(
+    ptx: str, plan: Plan, routine: Routine, signature: Signature, case: Case, setup: Setup = PLAIN
+) -> Job:
+    """Raises PlanError where the plan gives no possible launch or buffer for the case's extents."""
+    buffers = _buffers(plan, routine, signature, case, setup)
+    names = _names(routine, signature)
+    launches = (_launch(launch, plan, names, routine, case.extents) for launch in plan.launches)
+    return Job(
+        ptx=ptx,
+        launches=tuple(launch for launch in launches if launch is not None),
+        buffers=buffers,
+        check=setup.check,
+        width=setup.width,
+        approx=setup.approx,
+        seed=setup.seed,
+        guard=setup.guard,
+    )
+
+
+def _names(routine: Routine, signature: Signature) -> dict[str, str]:
+    """Names an argument may have, and the buffer or extent each means."""
+    names = {name: name for name in routine.parameters(signature.dtype)}
+    if len(signature.inputs) == 1:
+        names["in"] = "in0"
+    return names
+
+
+def sizes(routine: Routine, extents: Mapping[str, int]) -> tuple[int, ...]:
+    """Element counts of the inputs, then the outputs; the catalogue writes them as products."""
+    return tuple(
+        math.prod(extents[factor] if factor in extents else int(factor) for factor in size.split("*"))
+        for size in routine.sizes
+    )
+
+
+def outputs(signature: Signature) -> tuple[str, ...]:
+    """Names of the output buffers."""
+    count = len(signature.outputs)
+    return ("out",) if count == 1 else tuple(f"out{i}" for i in range(count))
+
+
+def stored(dtype: str) -> str:
+    """The dtype a buffer is allocated with: a bool is a byte, so that one that is neither 0 nor 1 shows."""
+    return "uint8" if dtype == "bool" else dtype
+
+
+def _buffers(
+    plan: Plan, routine: Routine, signature: Signature, case: Case, setup: Setup
+) -> tuple[Buffer, ...]:
+    counts = sizes(routine, case.extents)
+    made = []
+    for i, (dtype, data) in enumerate(zip(signature.inputs, case.inputs, strict=True)):
+        name = f"in{i}"
+        flat = np.ascontiguousarray(data).reshape(-1).view(stored(dtype))
+        made.append(Buffer(name, stored(dtype), flat.size, "input", flat, setup.offsets.get(name, 0)))
+    for name, dtype, size in zip(outputs(signature), signature.outputs, counts[len(made) :], strict=True):
+        offset = setup.offsets.get(name, 0)
+        alias, poison = setup.alias, setup.poison
+        made.append(Buffer(name, stored(dtype), size, "output", None, offset, alias, poison))
+    made += [_scratch(buffer, case, setup) for buffer in plan.buffers]
+    return tuple(made)
+
+
+def _scratch(buffer: PlanBuffer, case: Case, setup: Setup) -> Buffer:
+    size = _evaluate(buffer.size, case.extents, f"the size of buffer {buffer.name}", buffer.line)
+    if size * buffer.type.bytes > SCRATCH_BYTES:
+        message = (
+            f"buffer {buffer.name} has {size} elements for {_show(case.extents)}; scratch is at most 1 GiB"
+        )
+        raise PlanError("resource-limit", message, buffer.line)
+    kind = _NUMPY_KINDS.get(buffer.type.kind, "uint")
+    return Buffer(buffer.name, f"{kind}{buffer.type.bits}", size, "scratch", poison=setup.poison)
+
+
+def _evaluate(expression: Expr, extents: Mapping[str, int], where: str, line: int) -> int:
+    try:
+        value = expression.evaluate(extents)
+    except PtxError as error:
+        raise PlanError(
+            "abi", f"{where} can't be worked out for {_show(extents)}: {error.message}", line
+        ) from error
+    if value < 0:
+        raise PlanError("abi", f"{where} is {value} for {_show(extents)}", line)
+    return value
+
+
+def _show(extents: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in extents.items())
+
+
+def _launch(
+    launch: PlanLaunch, plan: Plan, names: Mapping[str, str], routine: Routine, extents: Mapping[str, int]
+) -> Launch | None:
+    """None where the grid has a zero: such a launch is skipped."""
+    grid = tuple(_evaluate(axis, extents, "grid", launch.line) for axis in launch.grid)
+    for value, limit, axis in zip(grid, GRID_LIMITS, "xyz", strict=True):
+        if value > limit:
+            message = f"grid.{axis} is {value} for {_show(extents)}; at most {limit} is possible"
+            raise PlanError("abi", message, launch.line)
+    threads = math.prod(grid) * math.prod(launch.block)
+    if threads > MAX_THREADS:
+        message = f"the launch has {threads} threads for {_show(extents)}; at most {MAX_THREADS} are run"
+        raise PlanError("resource-limit", message, launch.line)
+    if threads == 0:
+        return None
+    return Launch(
+        entry=launch.entry,
+        grid=(grid[0], grid[1], grid[2]),
+        block=(launch.block[0], launch.block[1], launch.block[2]),
+        args=_arguments(launch, plan, names, routine, extents),
+        shared=launch.shared,
+    )
+
+
+def _arguments(
+    launch: PlanLaunch, plan: Plan, names: Mapping[str, str], routine: Routine, extents: Mapping[str, int]
+) -> tuple[str | int, ...]:
+    scratch = {buffer.name for buffer in plan.buffers}
+    passed: list[str | int] = []
+    for argument in launch.args if launch.args is not None else tuple(names)[: _abi_length(names)]:
+        text = str(argument)
+        if text in extents:
+            passed.append(extents[text])
+        elif text in scratch:
+            passed.append(text)
+        elif text in names:
+            passed.append(names[text])
+        elif isinstance(argument, str):
+            raise PlanError("abi", f"args names {text}, which means nothing here", launch.line)
+        else:
+            passed.append(_evaluate(argument, extents, f"argument {text}", launch.line))
+    return tuple(passed)
+
+
+def _abi_length(names: Mapping[str, str]) -> int:
+    return len(names) - ("in" in names)
+
+
+def blocks_of(plan: Plan) -> tuple[int, ...]:
+    """Sizes a kernel is likely to have edges at: its blocks, and the numbers its grids divide by."""
+    found: set[int] = set()
+    for launch in plan.launches:
+        found.add(math.prod(launch.block))
+        found.update(size for size in launch.block if size > 1)
+        for expression in launch.grid:
+            found.update(_numbers(str(expression)))
+    for buffer in plan.buffers:
+        found.update(_numbers(str(buffer.size)))
+    return tuple(sorted(n for n in found if 1 < n <= 1 << 20))
+
+
+def _numbers(text: str) -> list[int]:
+    digits = "".join(c if c.isalnum() or c == "_" else " " for c in text)
+    return [int(word) for word in digits.split() if word.isdigit()]
+
+
+def element_alignment(signature: Signature, plan: Plan) -> dict[str, int]:
+    """The least alignment of each buffer by name, in bytes: what the plan asks for, else the element's size."""
+    dtypes = (*signature.inputs, *signature.outputs)
+    names = (*(f"in{i}" for i in range(len(signature.inputs))), *outputs(signature))
+    return {
+        name: plan.align or np.dtype(stored(dtype)).itemsize
+        for name, dtype in zip(names, dtypes, strict=True)
+    }
+
+
+def results(signature: Signature, buffers: Mapping[str, Array]) -> tuple[Array, ...]:
+    """The outputs of an outcome, in the signature's order. Raises KeyError where one is missing."""
+    return tuple(buffers[name] for name in outputs(signature))

@@ -1,0 +1,175 @@
+"""The stages of the judge that run the candidate, cheapest first. Each ends at its first failing case.
+
+A stage takes a Trial and gives Progress: findings and how many cases ran. Order and timing are the judge's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmptx.record import Finding, Level
+from llmptx.verify.inputs import Case, cases
+from llmptx.verify.plan_run import PLAIN, Setup, blocks_of, element_alignment, outputs
+from llmptx.verify.trial import OTHER_POISON, Kept, Trial
+
+SANITIZED_CASES = 12
+VARIED_CASES = 4
+SCHEDULES = 3
+WIDTH_CASES = 2
+CHUNK = 1 << 22
+
+Tick = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a stage ended: it passed where there is no finding."""
+
+    findings: tuple[Finding, ...]
+    cases: int
+    note: str = ""
+
+
+def quick(trial: Trial, tick: Tick) -> Result:
+    """A few small shapes with special values."""
+    return _values(trial, "quick", tick)
+
+
+def full(trial: Trial, tick: Tick) -> Result:
+    """Every shape and distribution of the catalogue's inputs, each element compared."""
+    return _values(trial, "full", tick)
+
+
+def _values(trial: Trial, level: Level, tick: Tick) -> Result:
+    count = 0
+    for case in cases(trial.routine, trial.signature, level, trial.seed, blocks_of(trial.plan)):
+        count += 1
+        tick(count, 0)
+        if found := trial.judge(case):
+            return Result(found, count)
+    return Result((), count)
+
+
+def sanitizers(trial: Trial, tick: Tick) -> Result:
+    """Every access checked, on small and awkward shapes."""
+    runs = [(kept, Setup(check=True), "with all sanitizers") for kept in varied(trial.kept, SANITIZED_CASES)]
+    return _variations(trial, runs, tick)
+
+
+def memory(trial: Trial, tick: Tick) -> Result:
+    """The same answers from other memory: other poison, guards before, least alignment, out == in."""
+    return _variations(trial, list(_memory_runs(trial)), tick)
+
+
+def _memory_runs(trial: Trial) -> Iterator[tuple[Kept, Setup, str]]:
+    aligned = element_alignment(trial.signature, trial.plan)
+    for kept in varied(trial.kept, VARIED_CASES):
+        yield kept, Setup(poison=OTHER_POISON), "with other bytes in memory before the launch"
+        yield kept, Setup(guard="before"), "with buffers that start at a page"
+        for step, name in enumerate(("every buffer", "each buffer differently")):
+            if all(size >= 256 for size in aligned.values()):
+                break
+            offsets = {
+                buffer: size * (1 + step * place) % 256
+                for place, (buffer, size) in enumerate(aligned.items())
+            }
+            yield (
+                kept,
+                Setup(check=True, offsets=offsets),
+                f"with {name} as little aligned as the plan allows",
+            )
+        for alias in _aliases(trial):
+            yield kept, Setup(alias=alias), f"with {outputs(trial.signature)[0]} in the memory of {alias}"
+
+
+def _aliases(trial: Trial) -> Sequence[str]:
+    if not trial.routine.inplace or trial.plan.noalias:
+        return ()
+    target = trial.signature.outputs[0]
+    return [f"in{i}" for i, dtype in enumerate(trial.signature.inputs) if dtype == target]
+
+
+def schedules(trial: Trial, tick: Tick) -> Result:
+    """Blocks and warps in other orders."""
+    chosen = varied(trial.kept, VARIED_CASES, largest=True)
+    seeds = np.random.default_rng(trial.seed).integers(0, 2**31, SCHEDULES).tolist()
+    runs = [(k, Setup(seed=s), "with blocks and warps in another order") for k in chosen for s in seeds]
+    return _variations(trial, runs, tick, nondeterminism=True)
+
+
+def approximations(trial: Trial, tick: Tick) -> Result:
+    """Every `.approx` result at either end of the manual's bound, over all the cases kept."""
+    if not trial.reading.approximate:
+        return Result((), 0)
+    runs = [
+        (kept, Setup(approx=end), f"with .approx results at the {end} end of their bound")
+        for end in ("low", "high")
+        for kept in trial.kept
+    ]
+    return _variations(trial, runs, tick)
+
+
+def widths(trial: Trial, tick: Tick) -> Result:
+    """One thread at a time gives the bits that a warp at a time gives."""
+    chosen = varied(trial.kept, WIDTH_CASES)
+    runs = [(kept, Setup(width=1), "one thread at a time") for kept in chosen]
+    return _variations(trial, runs, tick, nondeterminism=True)
+
+
+def hardware(trial: Trial, tick: Tick) -> Result:
+    """The kept cases on a GPU (`trial.run` is the GPU's by now), bit for bit what the engine gave.
+
+    Where an instruction is only bounded, or floats are added in an order nobody fixes, the tolerance decides.
+    """
+    free = trial.reading.approximate or trial.reading.unordered
+    runs = [(kept, PLAIN, "on the GPU") for kept in trial.kept]
+    return _variations(trial, runs, tick, nondeterminism=not free)
+
+
+def exhaustive(trial: Trial, tick: Tick) -> Result:
+    """Every float32 there is, through a routine of one float32 input."""
+    chunks = (1 << 32) // CHUNK
+    for chunk in range(chunks):
+        bits = np.arange(chunk * CHUNK, (chunk + 1) * CHUNK, dtype=np.uint64).astype(np.uint32)
+        label = f"every float32 from 0x{chunk * CHUNK:08x}"
+        case = Case(label=label, extents={"n": CHUNK}, inputs=(bits.view(np.float32),), structure="random")
+        if found := trial.judge(case):
+            return Result(found, chunk + 1)
+        tick(chunk + 1, chunks)
+    return Result((), chunks, "all 2^32 inputs")
+
+
+def _variations(
+    trial: Trial, runs: Sequence[tuple[Kept, Setup, str]], tick: Tick, nondeterminism: bool = False
+) -> Result:
+    kind = "nondeterminism" if nondeterminism else "mismatch"
+    for count, (kept, setup, how) in enumerate(runs, 1):
+        tick(count, len(runs))
+        # Bytes that were there before must not show in the answer at all, however near the truth it is.
+        strict = "nondeterminism" if setup.poison != PLAIN.poison else kind
+        found = trial.vary(kept, setup, strict, how)  # type: ignore[arg-type]
+        if found and setup.poison != PLAIN.poison:
+            found = trial.unwritten(kept.case, kept.outputs) + found
+        if found:
+            return Result(found, count)
+    return Result((), len(runs))
+
+
+def varied(kept: Sequence[Kept], most: int, largest: bool = False) -> list[Kept]:
+    """At most `most` of the cases, of extents as different as there are, small ones first (or large ones)."""
+    by_extents: dict[tuple[int, ...], Kept] = {}
+    for one in kept:
+        by_extents.setdefault(tuple(one.case.extents.values()), one)
+    ranked = sorted(by_extents.values(), key=lambda k: k.elements, reverse=largest)
+    if len(ranked) <= most:
+        return ranked
+    if largest:
+        return ranked[:most]
+    # Half from the bottom, where zero, one and two are; half spread over the rest, where the block edges are.
+    low = ranked[: most // 2]
+    rest = ranked[most // 2 :]
+    step = len(rest) / (most - len(low))
+    return low + [rest[min(len(rest) - 1, int((i + 1) * step) - 1)] for i in range(most - len(low))]

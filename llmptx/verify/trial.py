@@ -1,0 +1,195 @@
+"""One candidate on trial: run a case some way, and say what was wrong with what came back.
+
+Here the parent's side of the boundary is: `Trial.run` sends a job that holds no expected value, and only what
+came back is compared. The stages are built of these steps; this module knows no stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from llmptx.ptx.plan import Plan
+from llmptx.record import Accuracy, Finding, FindingKind, Routine, Signature
+from llmptx.run.job import Array, Job, Outcome
+from llmptx.verify.compare import Comparison, Curve, compare, merge_curves
+from llmptx.verify.inputs import Case
+from llmptx.verify.plan_run import PLAIN, PlanError, Setup, job, outputs, results
+from llmptx.verify.read import Reading
+
+Run = Callable[[Job, float], Outcome]
+
+SECONDS = 20.0
+MAX_FINDINGS = 8
+KEPT_ELEMENTS = 1 << 16
+KEPT_CASES = 96
+OTHER_POISON = 0x5A
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A case whose plain run was right, and what it gave: other runs of it must give the same."""
+
+    case: Case
+    outputs: tuple[Array, ...]
+
+    @property
+    def elements(self) -> int:
+        return sum(a.size for a in (*self.case.inputs, *self.outputs))
+
+
+@dataclass
+class Trial:
+    """What the stages share: the candidate, how to run it, and what has been learnt so far."""
+
+    text: str
+    routine: Routine
+    signature: Signature
+    reading: Reading
+    plan: Plan
+    run: Run
+    seed: int
+    kept: list[Kept] = field(default_factory=list)
+    max_ulp: float = 0.0
+    at: str = ""
+    checked: int = 0
+    curve: Curve = ()
+
+    def accuracy(self) -> Accuracy | None:
+        """Over all that was compared; None before anything was."""
+        return Accuracy(self.max_ulp, self.at, self.checked, self.curve) if self.checked else None
+
+    def execute(self, case: Case, setup: Setup = PLAIN) -> tuple[tuple[Finding, ...], Outcome | None]:
+        """Runs a case; findings where the run itself failed, else the outcome with every output in it."""
+        try:
+            asked = job(self.text, self.plan, self.routine, self.signature, case, setup)
+        except PlanError as error:
+            return (replace(error.finding, case=case.label),), None
+        outcome = self.run(asked, SECONDS)
+        found = [replace(f, case=f.case or case.label) for f in outcome.findings]
+        if outcome.status != "ok" and not found:
+            found.append(
+                Finding("crash", f"the run ended with {outcome.status} and said no more", case=case.label)
+            )
+        for name in outcome.changed:
+            if name != setup.alias:
+                found.append(
+                    Finding(
+                        "input-modified", f"the kernel wrote to input {name}", buffer=name, case=case.label
+                    )
+                )
+        for name, mask in outcome.unwritten.items():
+            found += _unwritten(name, np.flatnonzero(mask), case)
+        missing = [name for name in outputs(self.signature) if name not in outcome.buffers]
+        if missing and not found:
+            found.append(Finding("crash", f"the run gave back no {missing[0]}", case=case.label))
+        return tuple(found[:MAX_FINDINGS]), None if found else outcome
+
+    def judge(self, case: Case) -> tuple[Finding, ...]:
+        """Runs a case plainly and compares it; where anything is wrong, finds out more about why."""
+        found, outcome = self.execute(case)
+        if outcome is None:
+            return self._explained(case, found)
+        got = results(self.signature, outcome.buffers)
+        found = self.compared(case, got).findings
+        if found:
+            return self._explained(case, found, got)
+        self._keep(Kept(case, got))
+        return ()
+
+    def compared(self, case: Case, got: Sequence[Array]) -> Comparison:
+        """Compares outputs with the truth and takes the error into the verdict's accuracy."""
+        comparison = compare(self.routine, self.signature, case, got)
+        if comparison.max_ulp > self.max_ulp:
+            self.max_ulp, self.at = comparison.max_ulp, f"{comparison.at} of {case.label}"
+        self.checked += comparison.checked
+        self.curve = merge_curves((self.curve, comparison.curve)) if comparison.curve else self.curve
+        return comparison
+
+    def _keep(self, kept: Kept) -> None:
+        if kept.elements <= KEPT_ELEMENTS and len(self.kept) < KEPT_CASES:
+            self.kept.append(kept)
+
+    def _explained(
+        self, case: Case, found: tuple[Finding, ...], got: Sequence[Array] | None = None
+    ) -> tuple[Finding, ...]:
+        """Causes first: what the sanitizers say of the case, elements nobody wrote; then what was seen."""
+        causes, _ = self.execute(case, Setup(check=True))
+        if got is not None and not any(f.kind == "unwritten-output" for f in causes):
+            causes += self.unwritten(case, got)
+        if causes and got is None:
+            # The plain run only died or hung of this; the sanitizers name the line.
+            found = tuple(f for f in found if f.kind not in ("crash", "timeout"))
+        return tuple(dict.fromkeys(causes + found))[:MAX_FINDINGS]
+
+    def unwritten(self, case: Case, got: Sequence[Array]) -> tuple[Finding, ...]:
+        """Elements that still hold the poison; a second run with the complement tells them from values."""
+        suspect = [_poisoned(array, PLAIN.poison) for array in got]
+        if not any(mask.any() for mask in suspect):
+            return ()
+        _, outcome = self.execute(case, Setup(poison=OTHER_POISON))
+        if outcome is None:
+            return ()
+        found: list[Finding] = []
+        names = outputs(self.signature)
+        for name, mask, other in zip(names, suspect, results(self.signature, outcome.buffers), strict=True):
+            found += _unwritten(name, np.flatnonzero(mask & _poisoned(other, OTHER_POISON)), case)
+        return tuple(found)
+
+    def vary(self, kept: Kept, setup: Setup, kind: FindingKind, how: str) -> tuple[Finding, ...]:
+        """Runs a case that was right once more, another way, and expects the same bits.
+
+        Other bits that are right too are allowed where the kernel adds floats in an order nobody fixes, or
+        `kind` is mismatch: there only a wrong value counts.
+        """
+        found, outcome = self.execute(kept.case, setup)
+        if outcome is None:
+            return tuple(replace(f, message=f"{f.message} ({how})") for f in found)
+        got = results(self.signature, outcome.buffers)
+        if all(map(same, got, kept.outputs)):
+            return ()
+        wrong = self.compared(kept.case, got).findings
+        if kind == "mismatch" or (self.reading.unordered and not wrong):
+            return tuple(replace(f, message=f"{f.message} ({how})") for f in wrong)
+        return (_differs(kept, got, outputs(self.signature), kind, how), *wrong)[:MAX_FINDINGS]
+
+
+def same(a: Array, b: Array) -> bool:
+    """Bit for bit, but that any NaN is any other."""
+    if a.tobytes() == b.tobytes():
+        return True
+    if not np.issubdtype(a.dtype, np.floating):
+        return False
+    return bool(np.all(_bits_equal(a, b) | (np.isnan(a) & np.isnan(b))))
+
+
+def _bits_equal(a: Array, b: Array) -> Array:
+    shape = (a.size, a.dtype.itemsize)
+    left = np.ascontiguousarray(a).view(np.uint8).reshape(shape)
+    right = np.ascontiguousarray(b).view(np.uint8).reshape(shape)
+    return np.asarray((left == right).all(axis=1))
+
+
+def _poisoned(array: Array, poison: int) -> Array:
+    raw = np.ascontiguousarray(array).view(np.uint8).reshape(array.size, array.dtype.itemsize)
+    return np.asarray((raw == poison).all(axis=1))
+
+
+def _unwritten(name: str, places: Array, case: Case) -> list[Finding]:
+    if not places.size:
+        return []
+    first = int(places[0])
+    message = f"{name}[{first}] was never written; {places.size} elements in all were not"
+    return [Finding("unwritten-output", message, buffer=name, element=first, case=case.label)]
+
+
+def _differs(kept: Kept, got: Sequence[Array], names: Sequence[str], kind: FindingKind, how: str) -> Finding:
+    for name, before, now in zip(names, kept.outputs, got, strict=True):
+        places = np.flatnonzero(~_bits_equal(before, now))
+        if places.size:
+            first = int(places[0])
+            message = f"{name}[{first}] is {now[first]} {how}, and {before[first]} in the plain run"
+            return Finding(kind, message, buffer=name, element=first, case=kept.case.label)
+    return Finding(kind, f"the answer differs {how}", case=kept.case.label)
