@@ -61,7 +61,7 @@ def known() -> tuple[Profile, ...]:
 def profile_for(model: str, base_url: str = "") -> Profile:
     """How to reach `model`: at `base_url` where given, else where its profile says. Raises UnknownModelError.
 
-    Another address than the profile's own is somebody else's server: neither that key nor those terms go there.
+    Another address than the profile's own is somebody else's server: it gets neither that key nor the terms.
     """
     for profile in known():
         if base_url:

@@ -1,0 +1,167 @@
+"""From a prompt to a completion: from the ledger, else from the endpoint, within budget, with few retries.
+
+Knows when to ask again and when to give up; knows nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from llmptx.jobs.errors import BudgetSpentError
+from llmptx.jobs.ledger import Call, Ledger
+from llmptx.llm.client import Client
+from llmptx.llm.errors import EndpointError
+from llmptx.record import Completion, Prompt
+
+
+class StoppedError(Exception):
+    """The run is ending: nothing new is begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Up to `tries` requests for one reply; waits of `base` seconds, doubled each time, up to `cap`.
+
+    An endpoint's own Retry-After goes before that, unless it asks for more than `patience` seconds.
+    """
+
+    tries: int = 5
+    base: float = 1.0
+    cap: float = 30.0
+    patience: float = 120.0
+
+    def wait(self, error: EndpointError, attempt: int) -> float | None:
+        """Seconds to wait after try number `attempt` failed; None to give up."""
+        if error.fatal or not error.retryable or attempt >= self.tries:
+            return None
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= self.patience else None
+        return min(self.cap, self.base * 2.0 ** (attempt - 1))
+
+
+class Lane:
+    """What callers of one endpoint share: how many requests are out, a common pause, the end of the run."""
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._out = 0
+        self._resume_at = 0.0
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    def stop(self) -> None:
+        with self._change:
+            self._stopped = True
+            self._change.notify_all()
+
+    def check(self) -> None:
+        """Raises StoppedError once the run is ending."""
+        if self._stopped:
+            raise StoppedError
+
+    def pause(self, seconds: float) -> None:
+        """Nobody sends for so long: the endpoint said so."""
+        with self._change:
+            self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the run ends. Raises StoppedError if it does."""
+        until = time.monotonic() + seconds
+        with self._change:
+            while not self._stopped and (left := max(until, self._resume_at) - time.monotonic()) > 0:
+                self._change.wait(left)
+        self.check()
+
+    def enter(self) -> None:
+        with self._change:
+            self._out += 1
+
+    def leave(self) -> None:
+        with self._change:
+            self._out -= 1
+            self._change.notify_all()
+
+    def others_settled(self) -> bool:
+        """Wait for a request that is out to come back; False where none is."""
+        with self._change:
+            if not self._out:
+                return False
+            self._change.wait(1.0)
+        self.check()
+        return True
+
+
+@dataclass(slots=True)
+class Caller:
+    """Completions for one item: `caller(prompt)`. `keys` are the calls it used, those on file included.
+
+    Raises EndpointError, BudgetSpentError, UnknownOutcomeError, StoppedError.
+    """
+
+    ledger: Ledger
+    client: Client
+    lane: Lane
+    job: int
+    sample: int
+    budget: float | None
+    retry: Retry
+    resend: bool
+    waiting: Callable[[str], None]
+    keys: list[str] = field(default_factory=list)
+
+    def __call__(self, prompt: Prompt) -> Completion:
+        request = self.client.request(prompt.messages, self.sample)
+        key = self.ledger.key(self.client.identity, request, self.sample)
+        self.keys.append(key)
+        on_file = self.ledger.reply(key)
+        if on_file is not None:
+            return on_file
+        bound = self.client.upper_bound(prompt.messages) or 0.0
+        call = Call(key, self.job, self.client.endpoint, self.client.model, self.sample, bound)
+        attempt = 0
+        while True:
+            attempt += 1
+            self.lane.sleep(0)
+            self._reserve(call)
+            try:
+                return self._send(call, prompt)
+            except EndpointError as error:
+                seconds = self.retry.wait(error, attempt)
+                if seconds is None:
+                    raise
+                if error.retry_after is not None:
+                    self.lane.pause(seconds)
+                self.waiting(f"{error}; trying again in {seconds:g} s")
+                self.lane.sleep(seconds)
+
+    def _reserve(self, call: Call) -> None:
+        """Requests that are out hold more than they will cost: only once they are back is a budget spent."""
+        while True:
+            try:
+                self.ledger.reserve(call, self.budget, resend=self.resend)
+                return
+            except BudgetSpentError:
+                if not self.lane.others_settled():
+                    raise
+
+    def _send(self, call: Call, prompt: Prompt) -> Completion:
+        self.lane.enter()
+        try:
+            self.ledger.sent(call.key)
+            try:
+                completion = self.client.complete(prompt.messages, sample=call.sample)
+            except BaseException as error:
+                billed = not isinstance(error, EndpointError) or error.maybe_billed
+                (self.ledger.lose if billed else self.ledger.release)(call.key)
+                raise
+            self.ledger.received(call.key, completion)
+            self.ledger.settle(call.key)
+            return completion
+        finally:
+            self.lane.leave()

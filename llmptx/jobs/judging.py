@@ -1,0 +1,189 @@
+"""Judges in processes of their own, one candidate at a time each: the oracles and comparisons use every CPU.
+
+Run as a module it is such a process: it reads requests from stdin and ends when stdin does, so that no judge
+outlives a coordinator that was killed. Knows how to carry a candidate to the judge and a verdict back, not
+what the judge does.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import IO, Any, Literal, Self
+
+from llmptx.record import ENGINE_VERSION, JUDGE_VERSION, Candidate, Level, Verdict, canonical, digest
+
+Device = Literal["cpu", "cuda"]
+
+# A verdict depends on the code under these names.
+_SOURCES = ("record.py", "ptx", "isa", "engine", "toolchain", "run", "verify", "routines")
+
+
+class JudgeError(RuntimeError):
+    """The judge itself failed: no verdict, and not the candidate's fault."""
+
+
+class Judges:
+    """Judge processes, each started when first needed. Threads call `judge`; `close` ends them all."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Process] = []
+        self._all: set[_Process] = set()
+        self._mutex = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def judge(self, candidate: Candidate, level: str, device: str, seed: int) -> Verdict:
+        """The verdict on a candidate. Raises JudgeError."""
+        process = self._take()
+        request = {
+            "text": candidate.text, "routine": candidate.routine, "dtype": candidate.dtype,
+            "level": level, "device": device, "seed": seed,
+        }  # fmt: skip
+        try:
+            reply = process.ask(request)
+        except (OSError, ValueError) as error:
+            self._drop(process)
+            raise JudgeError(
+                f"the judge's process ended before its verdict (exit code {process.code()})"
+            ) from error
+        with self._mutex:
+            self._idle.append(process)
+        if "error" in reply:
+            raise JudgeError(f"the judge failed: {reply['error']}")
+        return Verdict.from_dict(reply["verdict"])
+
+    def close(self) -> None:
+        with self._mutex:
+            self._closed = True
+            processes, self._all, self._idle = self._all, set(), []
+        for process in processes:
+            process.end()
+
+    def _take(self) -> _Process:
+        with self._mutex:
+            if self._closed:
+                raise JudgeError("the judges have gone home")
+            if self._idle:
+                return self._idle.pop()
+            process = _Process()
+            self._all.add(process)
+            return process
+
+    def _drop(self, process: _Process) -> None:
+        process.end()
+        with self._mutex:
+            self._all.discard(process)
+
+
+class _Process:
+    """One child that answers a JSON line with a JSON line."""
+
+    def __init__(self) -> None:
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "llmptx.jobs.judging"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Raises OSError or ValueError where the child is gone."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(canonical(request).encode() + b"\n")
+        self._child.stdin.flush()
+        reply: dict[str, Any] = json.loads(self._child.stdout.readline())
+        return reply
+
+    def code(self) -> int | None:
+        return self._child.returncode
+
+    def end(self) -> None:
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:
+                    continue
+        try:
+            self._child.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+
+@functools.cache
+def judge_identity() -> str:
+    """Names the judge in the key of a kept verdict: its version, and the very code that would run."""
+    package = Path(__file__).parents[1]
+    total = hashlib.sha256()
+    for name in _SOURCES:
+        place = package / name
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            total.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes())
+    return f"judge {JUDGE_VERSION}, engine {ENGINE_VERSION}, {total.hexdigest()}"
+
+
+def verdict_key(candidate: Candidate, spec: str, level: str, device: str) -> str:
+    """What a verdict is kept under. The text counts, not only its normal form: findings name its lines."""
+    return digest([candidate.hash, candidate.text, spec, judge_identity(), level, device])
+
+
+def seed_of(candidate: Candidate, spec: str) -> int:
+    """The judge's seed: fixed by the text, so that a resumed run draws the same inputs."""
+    return int(digest([candidate.text, spec])[:8], 16)
+
+
+def _serve() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints must not pass for a reply
+    requests: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(sys.stdin, requests), daemon=True).start()
+    while True:
+        try:
+            reply = {"verdict": json.loads(_judge(**json.loads(requests.get())).to_json())}
+        except Exception:
+            reply = {"error": traceback.format_exc(limit=-4).strip()}
+        replies.write(canonical(reply) + "\n")
+        replies.flush()
+
+
+def _read(stdin: IO[str], requests: queue.Queue[str]) -> None:
+    for line in stdin:
+        requests.put(line)
+    os._exit(0)  # the coordinator is gone; a verdict under way has nobody to go to
+
+
+def _judge(text: str, routine: str, dtype: str, level: Level, device: Device, seed: int) -> Verdict:
+    from llmptx.verify.judge import verify
+
+    return verify(text, routine, dtype, level=level, device=device, seed=seed, pool=_pool())
+
+
+@functools.cache
+def _pool() -> Any:
+    """One warm worker for candidates, kept as long as this process."""
+    from llmptx.run.worker import Pool
+
+    return Pool(1).__enter__()
+
+
+if __name__ == "__main__":
+    _serve()

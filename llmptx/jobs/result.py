@@ -1,0 +1,65 @@
+"""What a job tells while it runs and when it ends. Plain values: knows no store and no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["passed", "repaired", "rejected", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step of one item, announced after it is on disk.
+
+    stage   asking, waiting, reply, judging, verdict, stop; done or failed with the item's last event
+    """
+
+    routine: str
+    dtype: str
+    sample: int
+    round: int
+    stage: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """How an item ended.
+
+    passed     its first candidate did; repaired: a later one did; rejected: none did (why: the last finding)
+    failed     it could not be carried out (why); it is taken up again when the job is resumed
+    calls      requests this job sent for it; cost in US dollars, None where no price is known
+    """
+
+    routine: str
+    dtype: str
+    sample: int
+    status: Status
+    why: str
+    rounds: int
+    calls: int
+    cost: float | None
+    seconds: float
+    record_hash: str
+    max_ulp: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A job's end, or where it stands: results of the items that have one, in the job's order.
+
+    calls, cost, seconds   of the whole job, over every run of it; `seconds` is the sum over the items
+    budget_spent           it stopped because the next call could have passed the budget
+    pending                items without a result
+    """
+
+    items: tuple[ItemResult, ...]
+    calls: int
+    cost: float | None
+    seconds: float
+    budget_spent: bool = False
+    pending: int = 0
+
+    def count(self, status: Status) -> int:
+        return sum(item.status == status for item in self.items)

@@ -1,0 +1,167 @@
+"""What a job is asked to do: from TOML, JSONL or the command line to a checked JobSpec, and from it to items.
+
+Knows the catalogue's names and the models' profiles; starts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmptx.jobs.errors import JobError
+from llmptx.llm.profiles import UnknownModelError, profile_for
+from llmptx.record import Routine
+
+Resolve = Callable[[str], Sequence[Routine]]
+
+
+class ItemSpec(BaseModel):
+    """A routine, or a shell pattern of routines (`numpy.*`), in one dtype or (left out) in all each has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    routine: Annotated[str, Field(min_length=1)]
+    dtype: str | None = None
+
+
+class JobSpec(BaseModel):
+    """A job.
+
+    samples    independent trajectories for each routine and dtype
+    rounds     attempts in each, the first included
+    budget     US dollars it may spend; left out: no limit
+    price      US dollars a million tokens, [input, output], where the model's profile has none
+    tokens     limit on each reply
+    workers    items worked on at once; 0: one for each CPU
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    items: Annotated[tuple[ItemSpec, ...], Field(min_length=1)]
+    model: str = "offline"
+    base_url: str = ""
+    samples: Annotated[int, Field(ge=1, le=1000)] = 1
+    rounds: Annotated[int, Field(ge=1, le=100)] = 4
+    budget: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    price: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = None
+    tokens: Annotated[int, Field(ge=256, le=1_000_000)] = 16_384
+    level: Literal["quick", "full", "exhaustive"] = "full"
+    device: Literal["cpu", "cuda"] = "cpu"
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    schema_: Annotated[Literal["llmptx/job/1"], Field(alias="schema")] = "llmptx/job/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The unit of work: one trajectory."""
+
+    routine: str
+    dtype: str
+    sample: int
+
+
+def make(values: Mapping[str, Any], source: str = "job") -> JobSpec:
+    """A spec from plain values. Raises JobError naming every key that is unknown, missing or wrong."""
+    try:
+        return JobSpec.model_validate(dict(values))
+    except ValidationError as error:
+        raise JobError("\n".join(_complaints(error, source))) from error
+
+
+def load(path: Path, **settings: Any) -> JobSpec:
+    """A spec from a file: TOML with all of it, or JSONL with an item a line. `settings` go over the file's.
+
+    Raises JobError with the file's name and, where there is one, the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError(f"{path}: cannot be read: {error}") from error
+    if path.suffix == ".jsonl":
+        values: dict[str, Any] = {"items": _items_of(text, path)}
+    elif path.suffix == ".toml":
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise JobError(f"{path}: not TOML: {error}") from error
+    else:
+        raise JobError(f"{path}: a job file ends in .toml or .jsonl")
+    return make({**values, **settings}, str(path))
+
+
+def from_catalogue(name: str) -> Sequence[Routine]:
+    """The routine of a name, or those of a shell pattern. Raises UnknownRoutine where there is none."""
+    from llmptx.routines import find, select
+
+    return select([name]) if any(sign in name for sign in "*?[") else (find(name),)
+
+
+def items_of(spec: JobSpec, resolve: Resolve = from_catalogue) -> tuple[Item, ...]:
+    """Every item of a job, each once, in order. Raises JobError for unknown routines, dtypes and models."""
+    check_model(spec)
+    items: dict[Item, None] = {}
+    wrong = []
+    for entry in spec.items:
+        try:
+            pairs = [(r.name, dtype) for r in resolve(entry.routine) for dtype in _dtypes(r, entry)]
+        except KeyError as error:
+            wrong.append(str(error.args[0]) if type(error) is KeyError else str(error))
+            continue
+        for name, dtype in pairs:
+            for sample in range(spec.samples):
+                items[Item(name, dtype, sample)] = None
+    if wrong:
+        raise JobError("\n".join(wrong))
+    return tuple(items)
+
+
+def _dtypes(routine: Routine, entry: ItemSpec) -> Sequence[str]:
+    """A pattern takes the routines that have the dtype; a routine named outright must have it."""
+    has = [signature.dtype for signature in routine.signatures]
+    if entry.dtype is None:
+        return has
+    if any(sign in entry.routine for sign in "*?["):
+        return [dtype for dtype in has if dtype == entry.dtype]
+    return [routine.signature(entry.dtype).dtype]
+
+
+def check_model(spec: JobSpec) -> None:
+    """Raises JobError for a model nobody can reach, or a budget nobody can keep."""
+    try:
+        profile = profile_for(spec.model, spec.base_url)
+    except UnknownModelError as error:
+        raise JobError(str(error)) from error
+    if spec.budget is not None and spec.price is None and profile.price is None:
+        raise JobError(
+            f"a budget of ${spec.budget:g} cannot be kept: the price of {spec.model!r} is not known. Give it "
+            "in US dollars a million tokens, [input, output], or leave the budget out"
+        )
+
+
+def _items_of(text: str, path: Path) -> list[Any]:
+    items = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            items.append(json.loads(line))
+        except ValueError as error:
+            raise JobError(f"{path}:{number}: not JSON: {error}") from error
+    return items
+
+
+def _complaints(error: ValidationError, source: str) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = ItemSpec if "items" in problem["loc"] else JobSpec
+            names = ", ".join(field.alias or name for name, field in known.model_fields.items())
+            lines.append(f"{source}: unknown key {place!r}; known are {names}")
+        else:
+            lines.append(f"{source}: {place}: {problem['msg']}")
+    return lines
