@@ -16,7 +16,6 @@ from llmptx.ptx.types import Type
 Space = Literal["global", "shared", "local", "const", "param", "reg"]
 
 VARIABLE_SPACES = (".global", ".shared", ".local", ".const", ".param")
-_PADDED = 1 << 20
 _COUNTS = {
     "maxnreg": 1,
     "maxntid": 3,
@@ -178,7 +177,10 @@ def _initialiser(cursor: Cursor, shape: tuple[int, ...]) -> tuple[Int | Float | 
 
 
 def _braces(cursor: Cursor, shape: tuple[int, ...], values: list[Int | Float | Sym]) -> None:
-    """Reads `{...}` of an array of `shape`; a row that is cut short gets zeros once another follows."""
+    """Reads `{...}` of an array of `shape`; only the last row may be cut short.
+
+    ptxas takes short rows anywhere and packs what follows behind them, which nobody who writes them means.
+    """
     opening = cursor.expect("{", "before the initial values of an array")
     first = len(values)
     row = 1
@@ -190,10 +192,8 @@ def _braces(cursor: Cursor, shape: tuple[int, ...], values: list[Int | Float | S
             raise cursor.error(f"expected ',' or '}}' after an initial value, found {cursor.found()}")
         if shape[0] and rows == shape[0]:
             raise cursor.error(f"more than the array's {shape[0]} initial values", opening)
-        missing = first + rows * row - len(values)
-        if missing > _PADDED:
-            raise cursor.error("this array is too large to be initialised row by row", opening)
-        values.extend(Int(0) for _ in range(missing))
+        if len(values) != first + rows * row:
+            raise cursor.error(f"the row before this one has fewer than its {row} values; write them all")
         if len(shape) > 1:
             _braces(cursor, shape[1:], values)
         else:

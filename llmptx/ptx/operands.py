@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from llmptx.ptx.ast import Addr, Float, Group, Int, Not, Operand, Pair, Reg, Sink, Sym, Vec
 from llmptx.ptx.constants import constant, integer, signed, starts_constant
 from llmptx.ptx.lexer import Cursor, Token
 
-_ELEMENTS = (".x", ".y", ".z", ".w", ".r", ".g", ".b", ".a")
+ELEMENTS = (".x", ".y", ".z", ".w", ".r", ".g", ".b", ".a")
 
 
 class Names:
@@ -40,25 +42,20 @@ class Names:
         for registers, ranges in zip(reversed(self._registers), reversed(self._ranges), strict=True):
             if name in registers:
                 return registers[name]
-            if ranges and name[-1].isdigit() and _in_ranges(name, ranges):
+            if ranges and range_of(name, ranges) is not None:
                 return True
         return name[0] == "%" and name not in self._labels
 
 
-def _in_ranges(name: str, ranges: dict[str, int]) -> bool:
-    for at in range(len(name) - 1, 0, -1):
-        if not name[at].isdigit():
-            return False
-        count = ranges.get(name[:at])
+def range_of(name: str, ranges: Mapping[str, int]) -> str | None:
+    """The prefix of the range that declares `name`, as %f of `%f<4>` does %f3; None if none does."""
+    for at in range(len(name) - 1, max(0, len(name) - 11), -1):
         digits = name[at:]
-        if (
-            count is not None
-            and (digits[0] != "0" or digits == "0")
-            and len(digits) < 20
-            and int(digits) < count
-        ):
-            return True
-    return False
+        if not digits[0].isdigit():
+            return None
+        if (digits[0] != "0" or digits == "0") and int(digits) < ranges.get(name[:at], 0):
+            return name[:at]
+    return None
 
 
 def operand(cursor: Cursor, names: Names, groups: bool = False) -> Operand:
@@ -98,7 +95,7 @@ def _name(cursor: Cursor, names: Names) -> Reg | Sym:
     token = cursor.take()
     name = token.text
     register = names.is_register(name)
-    if cursor.text in _ELEMENTS:
+    if cursor.text in ELEMENTS:
         if not register:
             raise cursor.error(f"{name!r} is no register, so it has no element {cursor.text!r}", token)
         return Reg(name + cursor.take().text, cursor.span(token.start))
@@ -148,7 +145,7 @@ def _address(cursor: Cursor, names: Names) -> Addr:
         span = cursor.span(token.start)
         if names.is_register(token.text):
             name = token.text
-            if cursor.text in _ELEMENTS:
+            if cursor.text in ELEMENTS:
                 name += cursor.take().text
                 span = cursor.span(token.start)
             base = Reg(name, span)
