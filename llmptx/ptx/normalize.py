@@ -66,7 +66,8 @@ def normalized_module(module: Module) -> Module:
             items.append(_function(item))
         elif not (isinstance(item, Directive) and item.name in _DEBUG):
             items.append(item)
-    return replace(module, items=tuple(items))
+    target = tuple(name for name in module.target if name != "debug")
+    return replace(module, target=target, items=tuple(items))
 
 
 def _function(function: Function) -> Function:
