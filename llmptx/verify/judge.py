@@ -209,7 +209,7 @@ def _too_many_registers(reading: Reading, resources: tuple[Resources, ...]) -> I
         for used in resources:
             if used.entry == launch.entry and warps * (-(-used.registers * 32 // 256) * 256) > REGISTER_FILE:
                 message = (
-                    f"{used.registers} registers a thread on {used.target}: too many for {warps * 32} threads; "
+                    f"{used.registers} registers each on {used.target}: too many for {warps * 32} threads: "
                     f"use a smaller block or `.maxntid {warps * 32}, 1, 1`"
                 )
                 yield Finding("resource-limit", message, line=launch.line, column=1)

@@ -211,7 +211,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def element_alignment(signature: Signature, plan: Plan) -> dict[str, int]:
-    """The least alignment of each buffer by name, in bytes: what the plan asks for, else the element's size."""
+    """The least alignment of each buffer by name, in bytes: what the plan asks for or the element's size."""
     dtypes = (*signature.inputs, *signature.outputs)
     names = (*(f"in{i}" for i in range(len(signature.inputs))), *outputs(signature))
     return {

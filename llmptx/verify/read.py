@@ -203,12 +203,12 @@ def _limits(launch: PlanLaunch, entry: Function, module: Module) -> Iterator[Fin
         )
         yield Finding("resource-limit", message, line=launch.line, column=1)
     for directive in entry.directives:
-        numbers = [int(n) for n in re.findall(r"\d+", directive.text.partition(directive.name)[2])]
+        numbers = [int(n) for n in re.findall(r"\d+", directive.text)]
         wanted = tuple([*numbers, 1, 1, 1][:3])
         if "reqntid" in directive.name and wanted != launch.block:
-            yield at("abi", f"{directive.text} does not fit block={_triple(launch.block)}", directive.span)
+            yield at("abi", f".{directive.name} {directive.text} does not fit block={_triple(launch.block)}", directive.span)
         if "maxntid" in directive.name and _product(wanted) < _product(launch.block):
-            yield at("abi", f"{directive.text} is less than block={_triple(launch.block)}", directive.span)
+            yield at("abi", f".{directive.name} {directive.text} is less than block={_triple(launch.block)}", directive.span)
 
 
 def _triple(block: tuple[int, ...]) -> str:
