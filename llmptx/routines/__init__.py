@@ -92,11 +92,8 @@ def select(patterns: Iterable[str]) -> tuple[Routine, ...]:
 
 
 def _nearest(name: str) -> tuple[str, ...]:
-    by_key: dict[str, str] = {}
-    for full in catalog():
-        by_key[full] = full
-        by_key[full.rpartition(".")[2]] = full
-    close = difflib.get_close_matches(name.lower(), by_key, n=5, cutoff=0.6)
-    if "." in name:
-        close += difflib.get_close_matches(name.lower().rpartition(".")[2], by_key, n=5, cutoff=0.6)
-    return tuple(dict.fromkeys(by_key[key] for key in close))[:5]
+    """Up to five names by how alike their last parts are: the package is the part one remembers least."""
+    wanted = name.lower().rpartition(".")[2]
+    likeness = {n: difflib.SequenceMatcher(None, wanted, n.rpartition(".")[2]).ratio() for n in catalog()}
+    close = sorted((n for n in likeness if likeness[n] >= 0.6), key=lambda n: -likeness[n])
+    return tuple(close[:5])

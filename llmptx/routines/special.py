@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -85,13 +86,22 @@ def _softmax(inputs: Sequence[Array], extents: Mapping[str, int], signature: Sig
     return (Truth(restore(hi), restore(lo), restore(weight)),)
 
 
+@lru_cache(maxsize=1 << 15)
+def _exp_of_difference(x: float, top: float) -> Any:
+    """exp(x - top), the difference exact. Call it inside an MPFR context of PRECISION bits."""
+    import gmpy2
+
+    return gmpy2.exp(x - gmpy2.mpfr(top))
+
+
 def _exponentials(row: Floats) -> tuple[Any, list[Any], Array]:
     """The maximum, exp(x - maximum) of each distinct x, and how to spread those over the row. All MPFR."""
     import gmpy2
 
     points, inverse = np.unique(row, return_inverse=True)
-    top = gmpy2.mpfr(float(points[-1]))
-    return top, [gmpy2.exp(x - top) for x in points.tolist()], inverse.ravel()
+    distinct = points.tolist()
+    top = distinct[-1]
+    return gmpy2.mpfr(top), [_exp_of_difference(x, top) for x in distinct], inverse.ravel()
 
 
 def _softmax_row(row: Floats) -> tuple[Floats, Floats]:

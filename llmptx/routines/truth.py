@@ -50,8 +50,8 @@ def spacing(values: Array, dtype: str) -> Floats:
     magnitude = np.abs(values.astype(np.float64))
     exponent = np.where(np.isfinite(magnitude), np.frexp(magnitude)[1], _LARGEST[dtype])
     exponent = np.minimum(exponent, _LARGEST[dtype]) - _MANTISSA[dtype]
-    result: Floats = np.ldexp(1.0, np.maximum(exponent, _SMALLEST[dtype]))
-    return result
+    exponent = np.where(magnitude == 0, _SMALLEST[dtype], np.maximum(exponent, _SMALLEST[dtype]))
+    return np.asarray(np.ldexp(1.0, exponent))
 
 
 def unit_roundoff(dtype: str) -> float:
@@ -106,13 +106,13 @@ def multiprecision(function: str, *inputs: Array) -> tuple[Floats, Floats]:
 
     1 to 7 microseconds a distinct point.
     """
-    bits = np.stack([np.ascontiguousarray(x, np.float64).view(np.int64) for x in inputs], axis=1)
-    if bits.shape[1] == 1:
-        points, inverse = np.unique(bits[:, 0], return_inverse=True)
-    else:
-        points, inverse = np.unique(bits, axis=0, return_inverse=True)
-    hi, lo = _points(function, points.tobytes(), len(inputs))
-    inverse = inverse.ravel()
+    bits = np.stack([np.ascontiguousarray(x, np.float64).view(np.uint64) for x in inputs], axis=1)
+    # One key a point sorts far faster than rows do; should two points ever share a key, none is shared.
+    keys = bits @ np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F][: len(inputs)], np.uint64)
+    _, index, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    if not np.array_equal(bits[index][inverse], bits):
+        index = inverse = np.arange(len(bits))
+    hi, lo = _points(function, bits[index].tobytes(), len(inputs))
     return hi[inverse], lo[inverse]
 
 

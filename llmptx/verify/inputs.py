@@ -88,9 +88,7 @@ def _elementwise(
     types = list(zip(signature.inputs, routine.domain, strict=True))
     for n in _lengths(edges, quick):
         yield Case(f"n={n}, mixed", {"n": n}, tuple(mixture(rng, n, *t) for t in types))
-    special = _grid([short_lattice(*t) if quick or len(types) > 2 else lattice(*t) for t in types])
-    if len(types) == 1:
-        special = (lattice(*types[0]),)
+    special = _grid(_special_axes(types, quick))
     yield Case("special values", {"n": special[0].size}, special)
     size = _SAMPLE // 3 if quick else _SAMPLE
     for label, inputs in _scenarios(types, rng, size):
@@ -100,6 +98,15 @@ def _elementwise(
         pool = tuple(mixture(rng, _SAMPLE, *t) for t in types)
         pick = rng.integers(0, _SAMPLE, n)
         yield Case(f"n={n}, mixed", {"n": n}, tuple(x[pick] for x in pool))
+
+
+def _special_axes(types: Sequence[tuple[str, str]], quick: bool) -> list[Array]:
+    """The lattice of one or two inputs, the short one of more. Powers cost most to know: few exponents."""
+    if len(types) == 1:
+        return [lattice(*types[0])]
+    if quick or len(types) > 2:
+        return [short_lattice(*t) for t in types]
+    return [short_lattice(*t) if t[1] == "exponent" else lattice(*t) for t in types]
 
 
 def _grid(axes: Sequence[Array]) -> tuple[Array, ...]:

@@ -185,6 +185,7 @@ def short_lattice(dtype: str, domain: str) -> Array:
         0.5,
         1.0,
         1.0 + float(info.eps),
+        2.0,
         2.5,
         3.0,
         float(info.max),
