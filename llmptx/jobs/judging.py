@@ -7,6 +7,7 @@ what the judge does.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -17,12 +18,14 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 
-from llmptx.record import ENGINE_VERSION, JUDGE_VERSION, Candidate, Level, Verdict, canonical, digest
+from llmptx.record import ENGINE_VERSION, JUDGE_VERSION, Candidate, Level, Stage, Verdict, canonical, digest
 
 Device = Literal["cpu", "cuda"]
+OnStage = Callable[[str], None]
 
 # A verdict depends on the code under these names.
 _SOURCES = ("record.py", "ptx", "isa", "engine", "toolchain", "run", "verify", "routines")
@@ -47,15 +50,15 @@ class Judges:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def judge(self, candidate: Candidate, level: str, device: str, seed: int) -> Verdict:
-        """The verdict on a candidate. Raises JudgeError."""
+    def judge(self, candidate: Candidate, level: Level, device: Device, on_stage: OnStage) -> Verdict:
+        """The verdict on a candidate; `on_stage` is told of each stage in a line. Raises JudgeError."""
         process = self._take()
         request = {
             "text": candidate.text, "routine": candidate.routine, "dtype": candidate.dtype,
-            "level": level, "device": device, "seed": seed,
+            "level": level, "device": device,
         }  # fmt: skip
         try:
-            reply = process.ask(request)
+            reply = process.ask(request, on_stage)
         except (OSError, ValueError) as error:
             self._drop(process)
             raise JudgeError(
@@ -102,14 +105,17 @@ class _Process:
             env={**os.environ, "PYTHONPATH": path},
         )
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Raises OSError or ValueError where the child is gone."""
+    def ask(self, request: dict[str, Any], on_stage: OnStage) -> dict[str, Any]:
+        """The reply that ends a request. Raises OSError or ValueError where the child is gone."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.write(canonical(request).encode() + b"\n")
         self._child.stdin.flush()
-        reply: dict[str, Any] = json.loads(self._child.stdout.readline())
-        return reply
+        while True:
+            reply: dict[str, Any] = json.loads(self._child.stdout.readline())
+            if "stage" not in reply:
+                return reply
+            on_stage(reply["stage"])
 
     def code(self) -> int | None:
         return self._child.returncode
@@ -145,24 +151,23 @@ def verdict_key(candidate: Candidate, spec: str, level: str, device: str) -> str
     return digest([candidate.hash, candidate.text, spec, judge_identity(), level, device])
 
 
-def seed_of(candidate: Candidate, spec: str) -> int:
-    """The judge's seed: fixed by the text, so that a resumed run draws the same inputs."""
-    return int(digest([candidate.text, spec])[:8], 16)
-
-
 def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not pass for a reply
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(sys.stdin, requests), daemon=True).start()
-    while True:
-        try:
-            reply = {"verdict": json.loads(_judge(**json.loads(requests.get())).to_json())}
-        except Exception:
-            reply = {"error": traceback.format_exc(limit=-4).strip()}
+
+    def say(reply: dict[str, Any]) -> None:
         replies.write(canonical(reply) + "\n")
         replies.flush()
+
+    while True:
+        try:
+            verdict = _judge(json.loads(requests.get()), lambda text: say({"stage": text}))
+            say({"verdict": dataclasses.asdict(verdict)})
+        except Exception:
+            say({"error": traceback.format_exc(limit=-4).strip()})
 
 
 def _read(stdin: IO[str], requests: queue.Queue[str]) -> None:
@@ -171,18 +176,21 @@ def _read(stdin: IO[str], requests: queue.Queue[str]) -> None:
     os._exit(0)  # the coordinator is gone; a verdict under way has nobody to go to
 
 
-def _judge(text: str, routine: str, dtype: str, level: Level, device: Device, seed: int) -> Verdict:
+def _judge(request: Mapping[str, Any], say: OnStage) -> Verdict:
+    """The judge draws its seed from the candidate, and keeps its worker warm for the next one."""
     from llmptx.verify.judge import verify
 
-    return verify(text, routine, dtype, level=level, device=device, seed=seed, pool=_pool())
+    def on_stage(stage: Stage) -> None:
+        say(f"{stage.name}: {stage.cases:,} cases" if stage.cases else stage.name)
 
-
-@functools.cache
-def _pool() -> Any:
-    """One warm worker for candidates, kept as long as this process."""
-    from llmptx.run.worker import Pool
-
-    return Pool(1).__enter__()
+    return verify(
+        request["text"],
+        request["routine"],
+        request["dtype"],
+        request["level"],
+        request["device"],
+        on_stage=on_stage,
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing import Protocol
 
 from llmptx.jobs.calls import Caller, Lane, Retry, StoppedError
 from llmptx.jobs.errors import BudgetSpentError, JobError, UnknownOutcomeError
-from llmptx.jobs.judging import JudgeError, Judges, seed_of, verdict_key
+from llmptx.jobs.judging import Device, JudgeError, Judges, OnStage, verdict_key
 from llmptx.jobs.ledger import Ledger
 from llmptx.jobs.result import Event, ItemResult, Status, Summary
 from llmptx.jobs.spec import JobSpec, Resolve, from_catalogue
@@ -27,11 +28,11 @@ from llmptx.jobs.store import ItemRow, Store
 from llmptx.llm.client import Client, Limits
 from llmptx.llm.errors import EndpointError
 from llmptx.llm.extract import ReplyError, ptx_of
-from llmptx.record import Attempt, Candidate, Record, Routine, Verdict
+from llmptx.record import Attempt, Candidate, Level, Record, Routine, Verdict
 from llmptx.search import Note, attempt
 from llmptx.search.loop import in_one_line, no_ptx
 
-Judge = Callable[[Candidate, str, str, int], Verdict]
+Judge = Callable[[Candidate, Level, Device, OnStage], Verdict]
 
 # So many items in a row that failed for want of a reply, and the endpoint counts as dead.
 DEAD_AFTER = 5
@@ -60,7 +61,7 @@ def run(
     """Work off what is left of a job: items that wait, and items that failed. Resuming is running again.
 
     on_event        is never called twice at a time
-    judge           (candidate, level, device, seed) -> Verdict; left out: judge processes of its own
+    judge           left out: judge processes of its own, one for each worker
     retry_unknown   send calls again whose outcome a crash has hidden; free ones always are
 
     Raises JobError for a job that is unknown or cancelled, EndpointError where the endpoint is dead (what is
@@ -178,7 +179,9 @@ class _Run:
             self.resend,
             waiting=lambda text: self._announce(row, len(attempts) + 1, "waiting", text),
         )
-        judge = self._kept(routine, row.item.dtype)
+        judge = self._kept(
+            routine, row.item.dtype, lambda text: self._announce(row, len(attempts) + 1, "judging", text)
+        )
         try:
             for step in attempt(routine, row.item.dtype, caller, judge, self.spec.rounds):
                 if isinstance(step, Note):
@@ -187,11 +190,13 @@ class _Run:
                     attempts.append(step)
                     self.unanswered = 0
                 self.lane.check()
-        except (EndpointError, UnknownOutcomeError, JudgeError) as error:
+        except (StoppedError, BudgetSpentError, sqlite3.Error):
+            raise
+        except Exception as error:
             if isinstance(error, EndpointError) and self._dead(error):
                 raise
             self.lane.check()
-            result = self._result(row, attempts, caller, started, "failed", str(error), "")
+            result = self._result(row, attempts, caller, started, "failed", _why(error), "")
             self.store.finish(self.job, row.position, "failed", result)
         else:
             record = self._record(row, attempts)
@@ -204,7 +209,7 @@ class _Run:
             row, max(1, len(attempts)), stage, f"{result.status}{': ' + result.why if result.why else ''}"
         )
 
-    def _kept(self, routine: Routine, dtype: str) -> Callable[[Candidate], Verdict]:
+    def _kept(self, routine: Routine, dtype: str, on_stage: OnStage) -> Callable[[Candidate], Verdict]:
         """The judge, asked once for each text: its verdicts are kept."""
         bound = routine.spec_hash(dtype)
         level, device = self.spec.level, self.spec.device
@@ -214,7 +219,7 @@ class _Run:
             key = verdict_key(candidate, bound, level, device)
             verdict = self.store.verdict(key)
             if verdict is None:
-                verdict = self.judge(candidate, level, device, seed_of(candidate, bound))
+                verdict = self.judge(candidate, level, device, on_stage)
                 self.store.keep_verdict(key, verdict)
             return verdict
 
@@ -268,13 +273,24 @@ class _Run:
 
     def _announce(self, row: ItemRow, round: int, stage: str, text: str) -> None:
         event = Event(row.item.routine, row.item.dtype, row.item.sample, round, stage, text)
-        with self.mutex:
-            self.on_event(event)
+        try:
+            with self.mutex:
+                self.on_event(event)
+        except BaseException as error:
+            self.error = self.error or error
+            self.lane.stop()
+            raise StoppedError from error
 
     def _empty(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
                 self.todo.get_nowait()
+
+
+def _why(error: Exception) -> str:
+    """A failure for people; one that nobody foresaw is named by its type."""
+    expected = isinstance(error, EndpointError | UnknownOutcomeError | JudgeError)
+    return str(error) if expected else f"internal error: {type(error).__name__}: {error}"
 
 
 def _outcome(attempts: list[Attempt]) -> tuple[Status, str]:

@@ -110,8 +110,8 @@ class Client:
                 self._read(stream, reply)
             finally:
                 stream.close()
-        content = "".join(reply.content)
-        reasoning = "".join(reply.reasoning)
+        content = _text(reply.content)
+        reasoning = _text(reply.reasoning)
         if not reply.finish:
             raise EndpointError(
                 "cut",
@@ -176,7 +176,7 @@ class Client:
                 f"{self.endpoint} answered with {kind}, not an event stream: is the base URL right?",
             )
         for event in stream:
-            chunk = event.to_dict()
+            chunk = event.to_dict(warnings=False)
             reply.model = reply.model or _short(chunk.get("model"))
             reply.usage = chunk.get("usage") or reply.usage
             for choice in (chunk.get("choices") or [])[:1]:
@@ -278,6 +278,11 @@ def _take(message: Mapping[str, Any], reply: _Reply) -> None:
                 return
 
 
+def _text(pieces: Sequence[str]) -> str:
+    """The pieces as one text that UTF-8 can hold: JSON can name half a surrogate pair, which no text has."""
+    return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _cause(error: BaseException | None, wanted: Callable[[BaseException], bool]) -> BaseException | None:
     while error is not None and not wanted(error):
         error = error.__cause__ or error.__context__
@@ -289,7 +294,7 @@ def _count(value: object) -> int:
 
 
 def _short(value: object) -> str:
-    return value[:200] if isinstance(value, str) else ""
+    return _text([value[:200]]) if isinstance(value, str) else ""
 
 
 def _seconds(value: str | None) -> float | None:

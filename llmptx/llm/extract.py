@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+LARGEST = 1 << 20  # characters of a module; the judge reads no more
 LABELS = frozenset({"", "ptx", "asm", "assembly", "nvptx", "text", "plaintext", "txt"})
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^`\n]*?)[ \t]*$")
@@ -99,7 +100,10 @@ def _complete(text: str) -> bool:
 
 
 def _tidy(text: str) -> str:
-    return text.strip("\n") + "\n"
+    module = text.strip("\n") + "\n"
+    if len(module) > LARGEST:
+        raise ReplyError(f"the module has {len(module):,} characters; at most {LARGEST:,} are read")
+    return module
 
 
 def _found(blocks: list[_Block], modules: list[_Block]) -> str:

@@ -6,11 +6,13 @@ they raise ends it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from llmptx.llm import prompt as prompts
 from llmptx.llm.extract import ReplyError, ptx_of
+from llmptx.ptx.errors import PtxError
 from llmptx.ptx.normalize import candidate_hash
 from llmptx.record import Attempt, Candidate, Completion, Prompt, Routine, Verdict
 
@@ -50,7 +52,7 @@ def attempt(
             yield Note(round, "reply", f"no PTX: {error}")
             prompt = prompts.ask_again(prompt, completion, no_ptx(completion, error))
             continue
-        candidate = Candidate(routine.name, dtype, text, candidate_hash(text))
+        candidate = Candidate(routine.name, dtype, text, hash_of(text))
         repeated = verdicts.get(candidate.hash)
         yield Note(round, "judging", f"{len(text.splitlines())} lines of PTX")
         verdict = verdicts[candidate.hash] = repeated or judge(candidate)
@@ -62,6 +64,14 @@ def attempt(
             yield Note(round, "stop", "the model repeated a candidate that was already rejected")
             return
         prompt = prompts.repair(prompt, completion, candidate, verdict)
+
+
+def hash_of(text: str) -> str:
+    """The candidate's hash; a text that is not PTX has no normal form, and is known by its own bytes."""
+    try:
+        return candidate_hash(text)
+    except PtxError:
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def no_ptx(completion: Completion, error: ReplyError) -> str:
