@@ -1,0 +1,208 @@
+"""Decisions on candidates, and the folder of verified kernels they fill.
+
+A decision is a line in reviews.jsonl, bound to the candidate's hash; it is on disk before the verified folder
+changes, and whoever reads that folder asks the decisions again, so a crash between the two approves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from llmptx.corpus.journal import Problem, appending, scan, write_line
+from llmptx.corpus.store import Corpus
+from llmptx.record import Review, canonical
+from llmptx.review.queue import Entry, Key, latest, queue
+from llmptx.verify.certificate import CertificateError, certificate, check
+
+SCHEMA = "llmptx/verified/1"
+SHORTEST = 4
+
+
+class ReviewError(ValueError):
+    """A decision that cannot be taken; str() says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An approved kernel: its text and the content of the certificate file beside it."""
+
+    path: Path
+    routine: str
+    dtype: str
+    text: str
+    content: Mapping[str, Any]
+
+    @property
+    def certificate(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.content["certificate"]
+        return found
+
+
+class Desk:
+    """The review desk of a workspace: corpus/records.jsonl, corpus/reviews.jsonl, verified/ under `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.corpus = Corpus(root / "corpus" / "records.jsonl")
+        self.path = root / "corpus" / "reviews.jsonl"
+        self.verified = root / "verified"
+
+    def queue(self) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+        """Every candidate that passed, riskiest first; and what could not be read, a sentence each."""
+        records, unread = self.corpus.read()
+        reviews, unread_too = self.reviews()
+        said = [f"{self.corpus.path}:{p.line}: {p.message}" for p in unread]
+        said += [f"{self.path}:{p.line}: {p.message}" for p in unread_too]
+        return queue(records, reviews), tuple(said)
+
+    def reviews(self) -> tuple[tuple[Review, ...], tuple[Problem, ...]]:
+        """Every decision in order, and the lines that cannot be read."""
+        entries = list(scan(self.path, _review))
+        return (
+            tuple(entry for entry in entries if isinstance(entry, Review)),
+            tuple(entry for entry in entries if isinstance(entry, Problem)),
+        )
+
+    def find(self, prefix: str, routine: str = "", dtype: str = "") -> Entry:
+        """The one candidate whose hash begins so. ReviewError where there is none, or several: with all of them.
+
+        routine, dtype  narrow the search where two routines have the same text
+        """
+        if len(prefix) < SHORTEST:
+            raise ReviewError(f"{prefix!r} is too short for a hash: give at least {SHORTEST} characters")
+        entries, _ = self.queue()
+        found = [
+            entry
+            for entry in entries
+            if entry.candidate.hash.startswith(prefix.lower())
+            and routine in ("", entry.candidate.routine)
+            and dtype in ("", entry.candidate.dtype)
+        ]
+        if not found:
+            raise ReviewError(
+                f"no candidate that passed has a hash beginning {prefix!r}; see llmptx review list"
+            )
+        if len(found) > 1:
+            matches = "\n".join(
+                f"  {e.candidate.hash}  {e.candidate.routine} {e.candidate.dtype}" for e in found
+            )
+            raise ReviewError(
+                f"{prefix!r} begins {len(found)} hashes; give more of it, or the routine:\n{matches}"
+            )
+        return found[0]
+
+    def approve(self, entry: Entry, reviewer: str, reason: str = "") -> Path:
+        """File the decision, and write the kernel and its certificate; the path of the kernel.
+
+        Raises ReviewError, and files nothing, unless the text still has the hash the verdict is about, the
+        verdict passed above level quick, and spec, judge and engine are today's.
+        """
+        candidate, verdict = entry.candidate, entry.verdict
+        if verdict.level == "quick":
+            raise ReviewError(
+                f"{candidate.hash[:12]} was judged at level quick only; "
+                f"run: llmptx rewrite {candidate.routine} --dtype {candidate.dtype} --level full"
+            )
+        try:
+            given = certificate(verdict)
+            check(given, candidate.text)
+        except CertificateError as error:
+            raise ReviewError(f"{candidate.hash[:12]} cannot be approved: {error}") from error
+        if (verdict.routine, verdict.dtype) != (candidate.routine, candidate.dtype):
+            raise ReviewError(
+                f"the verdict is about {verdict.routine} {verdict.dtype}, not {' '.join(entry.key[:2])}"
+            )
+        review = self._decide(entry, "approve", reviewer, reason)
+        content = {"schema": SCHEMA, "certificate": given, "review": asdict(review)}
+        path = self._place(entry)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The text last: a text without its certificate is nothing, a certificate of another text fails.
+        _replace(path.with_suffix(".json"), json.dumps(content, indent=2, sort_keys=True) + "\n")
+        _replace(path, candidate.text)
+        return path
+
+    def reject(self, entry: Entry, reviewer: str, reason: str) -> Path | None:
+        """File the decision; the path of the verified kernel it removed, if this one was approved before."""
+        if not reason.strip():
+            raise ReviewError("a rejection needs a reason: it is what the next reader learns from")
+        self._decide(entry, "reject", reviewer, reason)
+        path = self._place(entry)
+        if _candidate_of(path) != entry.candidate.hash:
+            return None
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        return path
+
+    def kernels(self) -> Iterator[Verified]:
+        """The verified kernels, by name. ReviewError for one whose text, certificate or approval does not hold."""
+        reviews, _ = self.reviews()
+        decisions = latest(reviews)
+        for path in sorted(self.verified.glob("*/*/*.ptx")):
+            yield _verified(path, decisions)
+
+    def _decide(self, entry: Entry, decision: str, reviewer: str, reason: str) -> Review:
+        routine, dtype, hash = entry.key
+        if not reviewer.strip():
+            raise ReviewError("a decision needs the reviewer's name")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        review = Review(hash, routine, dtype, decision, reviewer, reason, now)  # type: ignore[arg-type]
+        with appending(self.path) as file:
+            write_line(file, canonical(asdict(review)))
+        return review
+
+    def _place(self, entry: Entry) -> Path:
+        package, _, name = entry.candidate.routine.rpartition(".")
+        return self.verified / package / name / f"{entry.candidate.dtype}.ptx"
+
+
+def _verified(path: Path, decisions: Mapping[Key, Review]) -> Verified:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReviewError(f"{path}: the kernel or its certificate cannot be read: {error}") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise ReviewError(f"{path.with_suffix('.json')}: not of schema {SCHEMA!r}")
+    kernel = Verified(path, f"{path.parent.parent.name}.{path.parent.name}", path.stem, text, content)
+    try:
+        check(kernel.certificate, text)
+    except CertificateError as error:
+        raise ReviewError(f"{path}: {error}; judge and approve it again") from error
+    given = kernel.certificate
+    if (given["routine"], given["dtype"]) != (kernel.routine, kernel.dtype):
+        raise ReviewError(f"{path}: the certificate is of {given['routine']} {given['dtype']}")
+    decision = decisions.get((kernel.routine, kernel.dtype, str(given["candidate"])))
+    if decision is None or decision.decision != "approve":
+        raise ReviewError(f"{path}: no decision approves it; approve it, or remove the file")
+    return kernel
+
+
+def _review(data: Mapping[str, Any]) -> Review:
+    if data.get("schema") != "llmptx/review/1":
+        raise ValueError(f"schema is {data.get('schema')!r}; this version reads 'llmptx/review/1'")
+    if data.get("decision") not in ("approve", "reject"):
+        raise ValueError(f"{data.get('decision')!r} is no decision")
+    return Review(**data)
+
+
+def _candidate_of(path: Path) -> str | None:
+    try:
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return str(content["certificate"]["candidate"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _replace(path: Path, text: str) -> None:
+    """The file holds all of the text or what it held before, whenever a crash comes."""
+    half = path.with_name(path.name + ".new")
+    with half.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(path)
