@@ -206,9 +206,11 @@ def _limits(launch: PlanLaunch, entry: Function, module: Module) -> Iterator[Fin
         numbers = [int(n) for n in re.findall(r"\d+", directive.text)]
         wanted = tuple([*numbers, 1, 1, 1][:3])
         if "reqntid" in directive.name and wanted != launch.block:
-            yield at("abi", f".{directive.name} {directive.text} does not fit block={_triple(launch.block)}", directive.span)
+            message = f".{directive.name} {directive.text} does not fit block={_triple(launch.block)}"
+            yield at("abi", message, directive.span)
         if "maxntid" in directive.name and _product(wanted) < _product(launch.block):
-            yield at("abi", f".{directive.name} {directive.text} is less than block={_triple(launch.block)}", directive.span)
+            message = f".{directive.name} {directive.text} is less than block={_triple(launch.block)}"
+            yield at("abi", message, directive.span)
 
 
 def _triple(block: tuple[int, ...]) -> str:
