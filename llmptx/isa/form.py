@@ -175,7 +175,7 @@ def _fits(opcode: str, modifiers: tuple[str, ...]) -> tuple[tuple[Form, dict[str
     rows = _TABLE.get(opcode, [])
     for order in _orders(modifiers):
         text = "".join("." + m for m in order)
-        if fits := tuple((row, _values(row, found)) for row in rows if (found := row.regex.match(text))):
+        if fits := tuple((row, modifier_values(row, found)) for row in rows if (found := row.regex.match(text))):
             return fits
     return ()
 
@@ -201,7 +201,8 @@ def _is_type(name: str) -> bool:
     return True
 
 
-def _values(row: Form, found: re.Match[str]) -> dict[str, Any]:
+def modifier_values(row: Form, found: re.Match[str]) -> dict[str, Any]:
+    """What each modifier of the row is, given where its regex matched."""
     values: dict[str, Any] = {}
     for name, choice in row.groups:
         text = found[name]
