@@ -1,4 +1,6 @@
-"""A runner that plays numpy.add of float32 and, as the text's `// act:` line asks, a fault a stage must see.
+"""A runner that plays numpy.add of float32, or numpy.negative where there is one input, and a fault.
+
+The text's `// act:` line asks for the fault.
 
 The judge's own reactions are under test here: what it does with an outcome, whatever engine that came from.
 """
@@ -18,9 +20,9 @@ from llmptx.run.job import Array, Buffer, Job, Outcome
 def run_job(job: Job) -> Outcome:
     act = next((line.split(":", 1)[1].strip() for line in job.ptx.splitlines() if "act:" in line), "right")
     buffers = {b.name: b for b in job.buffers}
-    a, b = (np.asarray(buffers[name].data) for name in ("in0", "in1"))
+    a = np.asarray(buffers["in0"].data)
     with np.errstate(all="ignore"):
-        total = a + b
+        total = a + np.asarray(buffers["in1"].data) if "in1" in buffers else -a
     outcome = _ACTS[act](job, buffers, total)
     return outcome if isinstance(outcome, Outcome) else Outcome("ok", buffers={"out": outcome})
 
@@ -105,6 +107,12 @@ def _works_in_place(job: Job, buffers: dict[str, Buffer], total: Array) -> Outco
 
 def _minds_order(job: Job, buffers: dict[str, Buffer], total: Array) -> Array:
     return total if job.seed is None else np.nextafter(total, np.float32(9))
+
+
+def _one_value(job: Job, buffers: dict[str, Buffer], total: Array) -> Array:
+    now = total.copy()
+    now[total.view(np.uint32) == 0x802A_0B01] = 1
+    return now
 
 
 def _minds_width(job: Job, buffers: dict[str, Buffer], total: Array) -> Array:

@@ -51,3 +51,13 @@ def changed(text: str, *pairs: tuple[str, str]) -> str:
 def line_of(text: str, part: str) -> int:
     """1-based line on which a part stands first."""
     return text[: text.index(part)].count("\n") + 1
+
+
+NEGATIVE = changed(
+    ADD,
+    (".param .u64 in1, ", ""),
+    ("    ld.param.u64 %rd4, [in1];\n", ""),
+    ("    add.u64 %rd4, %rd4, %rd6;\n", ""),
+    ("    ld.global.f32 %f1, [%rd4];\n", ""),
+    ("add.rn.f32 %f2, %f0, %f1;", "neg.f32 %f2, %f0;"),
+)

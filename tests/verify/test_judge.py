@@ -17,7 +17,7 @@ from llmptx.toolchain.ptxas import find_ptxas
 from llmptx.verify import trial
 from llmptx.verify.certificate import CertificateError, certificate, check
 from llmptx.verify.judge import LevelError, verify
-from tests.verify.kernels import ADD, changed, line_of
+from tests.verify.kernels import ADD, NEGATIVE, changed, line_of
 
 pytestmark = pytest.mark.skipif(find_ptxas() is None, reason="no ptxas on this machine")
 
@@ -143,6 +143,23 @@ def test_a_seed_changes_the_inputs(pool: Pool) -> None:
         for seed in (1, 2)
     }
     assert len(messages) == 2
+
+
+def test_exhaustive_finds_the_one_value_that_is_wrong(pool: Pool) -> None:
+    told: list[tuple[str, int, int]] = []
+    verdict = verify(
+        acting("one-value", NEGATIVE),
+        "numpy.negative",
+        "float32",
+        level="exhaustive",
+        pool=pool,
+        on_progress=lambda *t: told.append(t),
+    )
+    assert [s.name for s in verdict.stages] == [*STAGES, "exhaustive"]
+    assert [f.kind for f in verdict.findings] == ["mismatch"]
+    assert verdict.findings[0].element == 0x2A0B01
+    assert verdict.findings[0].case == "every float32 from 0x00000000"
+    assert told[-1] == ("exhaustive", 0, 0)
 
 
 def test_wrong_use_is_an_error_of_the_caller() -> None:
