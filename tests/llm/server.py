@@ -14,7 +14,7 @@ from llmptx.llm.library import answer
 
 
 class Endpoint:
-    """Serves the offline library's replies at `.url`; a request takes a fault from `.faults` while some are left.
+    """Serves the offline library's replies at `.url`; requests take the faults of `.faults` first.
 
     `.requests` holds the body of every completion request that arrived, in order.
     """
