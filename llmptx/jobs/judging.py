@@ -1,8 +1,7 @@
 """Judges in processes of their own, one candidate at a time each: the oracles and comparisons use every CPU.
 
-Run as a module it is such a process: it reads requests from stdin and ends when stdin does, so that no judge
-outlives a coordinator that was killed. Knows how to carry a candidate to the judge and a verdict back, not
-what the judge does.
+`serve` is such a process: it reads requests from stdin and ends when stdin does, so that no judge outlives a
+coordinator that was killed. Knows how to carry a candidate there and a verdict back, not what the judge does.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ class _Process:
     def __init__(self) -> None:
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "llmptx.jobs.judging"],
+            [sys.executable, "-P", "-c", "from llmptx.jobs.judging import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
@@ -151,7 +150,8 @@ def verdict_key(candidate: Candidate, spec: str, level: str, device: str) -> str
     return digest([candidate.hash, candidate.text, spec, judge_identity(), level, device])
 
 
-def _serve() -> None:
+def serve() -> None:
+    """Judge what comes on stdin until it ends. For a process of its own: it takes over stdout and SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not pass for a reply
@@ -166,8 +166,9 @@ def _serve() -> None:
         try:
             verdict = _judge(json.loads(requests.get()), lambda text: say({"stage": text}))
             say({"verdict": dataclasses.asdict(verdict)})
-        except Exception:
-            say({"error": traceback.format_exc(limit=-4).strip()})
+        except Exception as error:
+            traceback.print_exc()
+            say({"error": "".join(traceback.format_exception_only(error)).strip()})
 
 
 def _read(stdin: IO[str], requests: queue.Queue[str]) -> None:
@@ -191,7 +192,3 @@ def _judge(request: Mapping[str, Any], say: OnStage) -> Verdict:
         request["device"],
         on_stage=on_stage,
     )
-
-
-if __name__ == "__main__":
-    _serve()

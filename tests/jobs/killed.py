@@ -1,6 +1,6 @@
-"""Run as a program: works a job off with the judge that knows, and dies by SIGKILL at its N-th event.
+"""Run as a program: works a job off with the judge that knows, and gets a signal at its N-th event.
 
-killed.py FOLDER BASE_URL N
+killed.py FOLDER BASE_URL WORKERS N SIGNAL
 """
 
 from __future__ import annotations
