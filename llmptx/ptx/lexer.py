@@ -1,7 +1,8 @@
 """PTX text to tokens, and the cursor every part of the parser reads them through. Knows no grammar.
 
-PTX ISA 4.1 to 4.5, and where the manual is silent, what ptxas does: the text is ASCII, comments included;
-a `//` comment ends at a line feed and nowhere else; `/* */` does not nest; blanks are space, tab, CR, LF, FF.
+PTX ISA 4.1 to 4.5, and where the manual is silent, what ptxas does: a `//` comment ends at a line feed alone;
+`/* */` does not nest; blanks are space, tab, CR, LF and FF. Characters beyond ASCII are refused in comments
+too, though some releases of ptxas let them stand there: what a text shows must be what it is.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from llmptx.ptx.types import Type
 from .trees import modules
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(modules)
 def test_a_printed_module_parses_to_itself(module: ast.Module) -> None:
     assert parse(print_module(module)) == module
