@@ -12,8 +12,9 @@ from llmptx.llm import prompt
 from llmptx.llm.extract import ptx_of
 from llmptx.ptx import parse
 from llmptx.ptx.plan import parse_plan
-from llmptx.record import Candidate, Completion, Finding, Stage, Usage, Verdict
+from llmptx.record import TARGETS, Candidate, Completion, Finding, Stage, Usage, Verdict
 from llmptx.routines import catalog, find
+from llmptx.toolchain.ptxas import assemble
 
 ADD = find("numpy.add")
 
@@ -51,6 +52,7 @@ def test_the_example_in_the_system_prompt_keeps_its_own_rules() -> None:
     plan = parse_plan(text)
     assert [launch.entry for launch in plan.launches] == ["copy_f32"]
     assert parse(text, "system.md")
+    assert [assemble(text, target).errors for target in TARGETS] == [(), (), ()]
 
 
 def test_a_repair_turn_quotes_findings_lines_and_the_smallest_counterexample() -> None:
