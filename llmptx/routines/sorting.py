@@ -13,7 +13,8 @@ from llmptx.routines.truth import Array, Truth, exactly
 
 def _sort(inputs: Sequence[Array], extents: Mapping[str, int], signature: Signature) -> Sequence[Truth]:
     rows = inputs[0].reshape(extents["outer"], extents["n"])
-    return exactly(np.sort(rows, axis=1), signature.dtype, True)
+    # numpy's unstable sort goes through vector minima, which turn one zero into the other; merging does not.
+    return exactly(np.sort(rows, axis=1, kind="stable"), signature.dtype, True)
 
 
 ROUTINES: tuple[Routine, ...] = (

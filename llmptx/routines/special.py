@@ -43,11 +43,12 @@ def _expit(inputs: Sequence[Array], extents: Mapping[str, int], signature: Signa
         # |x f'/f| = |x| (1 - f(x)): what a rounding of x itself does to the result.
         tail = np.exp(-np.abs(x))
         condition = np.abs(x) * np.where(x < 0, 1, tail) / (1 + tail)
-        weight = 1 + np.where(np.isfinite(x), condition, 0)
+        factor = 1 + np.where(np.isfinite(x), condition, 0)
         if signature.dtype == "float32":
-            return (Truth(np.where(x < 0, tail, 1) / (1 + tail), None, weight),)
-    hi, lo = multiprecision("expit", x)
-    return (Truth(hi, lo, weight),)
+            hi, lo = np.where(x < 0, tail, 1) / (1 + tail), None
+        else:
+            hi, lo = multiprecision("expit", x)
+        return (Truth(hi, lo, factor * spacing(hi, signature.dtype)),)
 
 
 def _shifted(rows: Floats) -> tuple[Floats, Floats]:
@@ -73,7 +74,7 @@ def _softmax(inputs: Sequence[Array], extents: Mapping[str, int], signature: Sig
         _, shifted = _shifted(rows)
         terms, total, mean_distance = _moments(shifted)
         # d ln(out) / dx: an exponent's rounding is worth its own size, the sum's rounding grows as log n.
-        weight = 1 + np.where(np.isfinite(shifted), -shifted, 0) + mean_distance + math.log2(max(n, 2))
+        factor = 1 + np.where(np.isfinite(shifted), -shifted, 0) + mean_distance + math.log2(max(n, 2))
         hi, lo = terms / total, np.zeros_like(terms)
         if signature.dtype == "float64":
             finite = np.isfinite(rows.max(axis=1))
@@ -83,7 +84,7 @@ def _softmax(inputs: Sequence[Array], extents: Mapping[str, int], signature: Sig
     def restore(part: Floats) -> Floats:
         return np.moveaxis(part.reshape(extents["outer"], extents["inner"], n), 2, 1).ravel()
 
-    return (Truth(restore(hi), restore(lo), restore(weight)),)
+    return (Truth(restore(hi), restore(lo), restore(factor * spacing(hi, signature.dtype))),)
 
 
 @lru_cache(maxsize=1 << 15)
@@ -141,9 +142,9 @@ def _logsumexp(inputs: Sequence[Array], extents: Mapping[str, int], signature: S
     if signature.dtype == "float64":
         for row in np.flatnonzero(finite):
             hi[row], lo[row] = _logsumexp_row(rows[row])
-    # An absolute allowance, size * u, as a multiple of the result's own ULP: the final addition may cancel.
-    allowance = np.where(finite, size, 1).ravel() * unit_roundoff(signature.dtype)
-    return (Truth(hi, lo, allowance / spacing(hi, signature.dtype), True),)
+    # In units of what is added, not of what is left: the final addition may cancel.
+    weight = np.where(finite, size, 1).ravel() * unit_roundoff(signature.dtype)
+    return (Truth(hi, lo, weight, True),)
 
 
 ROUTINES: tuple[Routine, ...] = (

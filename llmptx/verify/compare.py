@@ -239,7 +239,7 @@ def _show_truth(truth: Truth, index: int, dtype: str) -> str:
     if truth.hi.dtype == np.dtype(dtype) and truth.lo is None:
         return _show(value, dtype)
     with np.errstate(all="ignore"):
-        value = value if truth.lo is None else value + truth.lo[index]
+        value = value if truth.lo is None or truth.lo[index] == 0 else value + truth.lo[index]
         nearest = np.asarray(value).astype(dtype)
     return f"{float(value)!r}, in {dtype} {_show(nearest[()], dtype)}"
 

@@ -91,7 +91,7 @@ def _float_terms(dtype: str, domain: str) -> dict[str, Fill]:
             lambda rng, rows, n: rng.integers(-9, 10, (rows, n)).astype(dtype), "exact", halved
         ),
         "positive": Fill(lambda rng, rows, n: rng.uniform(0.5, 1.5, (rows, n)).astype(dtype)),
-        "all 0.1": Fill(_constant(dtype, 0.1)),
+        "all 3": Fill(_constant(dtype, 3), "exact", halved),
         "one 1 among zeros": Fill(_with(_constant(dtype, 0), 1, "anywhere"), "exact", halved),
         "last 1 among zeros": Fill(_with(_constant(dtype, 0), 1, "last"), "exact", halved),
         "wide": Fill(
@@ -210,11 +210,11 @@ def _keys(dtype: str) -> dict[str, Fill]:
 
 
 def _logits(dtype: str) -> dict[str, Fill]:
-    """Values from a pool of a few hundred: true answers in float64 cost microseconds a distinct value."""
+    """Values from a small pool: true answers in float64 cost microseconds a distinct difference."""
 
     def pooled(size: float, offset: float = 0.0) -> Rows:
         def draw(rng: Generator, rows: int, n: int) -> Array:
-            pool = (rng.standard_normal(400) * size + offset).astype(dtype)
+            pool = (rng.standard_normal(60) * size + offset).astype(dtype)
             return pool[rng.integers(0, len(pool), (rows, n))]
 
         return draw

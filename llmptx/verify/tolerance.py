@@ -46,7 +46,7 @@ def allowance(
     if truth.weight is None:
         raise ValueError(f"rule {tolerance.rule!r} needs a weight, and the oracle gives none")
     if tolerance.rule == "special":
-        return tolerance.ulp * truth.weight * ulp
+        return tolerance.ulp * truth.weight
     if structure == "exact":
         return np.zeros_like(ulp)
     if tolerance.rule == "reduction":

@@ -1,4 +1,4 @@
-"""The cases: deterministic in the seed, sized as the spec says, around every edge, full of awkward numbers."""
+"""The cases: deterministic in the seed, sized as the spec says, around every edge, full of awkward data."""
 
 from __future__ import annotations
 
