@@ -87,6 +87,11 @@ class Lane:
             self._out -= 1
             self._change.notify_all()
 
+    def settle(self, seconds: float) -> None:
+        """Wait until no request is out, but not for ever."""
+        with self._change:
+            self._change.wait_for(lambda: not self._out, seconds)
+
     def others_settled(self) -> bool:
         """Wait for a request that is out to come back; False where none is."""
         with self._change:

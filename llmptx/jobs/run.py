@@ -36,7 +36,7 @@ Judge = Callable[[Candidate, Level, Device, OnStage], Verdict]
 
 # So many items in a row that failed for want of a reply, and the endpoint counts as dead.
 DEAD_AFTER = 5
-# Seconds that calls under way are given to come back after Ctrl-C; a second Ctrl-C takes them away.
+# Seconds that requests have to come back after Ctrl-C. Verdicts under way are dropped: they cost nothing.
 GRACE = 10.0
 
 
@@ -137,7 +137,8 @@ class _Run:
             _join(threads)
         except KeyboardInterrupt:
             self.lane.stop()
-            _join(threads, GRACE)
+            self.lane.settle(GRACE)
+            _join(threads, 1.0)
             raise
         if self.error is not None:
             raise self.error
@@ -156,8 +157,9 @@ class _Run:
                 return
             except BudgetSpentError as error:
                 self.budget_spent = True
-                self._announce(row, 0, "stop", f"budget spent: {error}")
                 self._empty()
+                with contextlib.suppress(StoppedError):
+                    self._announce(row, 0, "stop", f"budget spent: {error}")
             except BaseException as error:
                 self.error = self.error or error
                 self.lane.stop()
