@@ -69,7 +69,7 @@ class Desk:
         )
 
     def find(self, prefix: str, routine: str = "", dtype: str = "") -> Entry:
-        """The one candidate whose hash begins so. ReviewError where there is none, or several: with all of them.
+        """The one candidate whose hash begins so; ReviewError, naming all, where there is none or several.
 
         routine, dtype  narrow the search where two routines have the same text
         """
@@ -139,7 +139,7 @@ class Desk:
         return path
 
     def kernels(self) -> Iterator[Verified]:
-        """The verified kernels, by name. ReviewError for one whose text, certificate or approval does not hold."""
+        """The verified kernels, by name. ReviewError where text, certificate or approval does not hold."""
         reviews, _ = self.reviews()
         decisions = latest(reviews)
         for path in sorted(self.verified.glob("*/*/*.ptx")):
