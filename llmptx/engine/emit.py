@@ -259,12 +259,12 @@ class Emit:
         return self.each(a.type, self.b.select, condition, a, b)
 
     def clz(self, a: Value) -> Value:
-        return self.each(a.type, lambda x: self._count("ctlz", x), a)
+        return self.each(a.type, lambda x: self._zeros("ctlz", x), a)
 
     def ctz(self, a: Value) -> Value:
-        return self.each(a.type, lambda x: self._count("cttz", x), a)
+        return self.each(a.type, lambda x: self._zeros("cttz", x), a)
 
-    def _count(self, name: str, x: IR) -> IR:
+    def _zeros(self, name: str, x: IR) -> IR:
         return self.call(f"llvm.{name}.{suffix(x.type)}", x.type, [x, ir.Constant(I1, 0)])
 
     def popc(self, a: Value) -> Value:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from llmptx.engine.program import BARRIERS, Ins, Mark, Program, Slot, registers_of, slot_register
+from llmptx.engine.webs import split
 from llmptx.ptx.ast import Addr, Instruction, Reg, Sym, Vec
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import Type
@@ -129,8 +130,11 @@ class Flow:
     _crossing: frozenset[str] | None = None
 
 
-def build(program: Program, cut_warp_ops: bool) -> Flow:
-    """Blocks of the program, unreachable ones gone, cut at barriers (and, for threads one at a time, at warp operations)."""
+def build(program: Program, threads: bool) -> Flow:
+    """Blocks of the program, unreachable ones gone, cut at barriers; for threads one at a time at warp operations too.
+
+    Raises Irreducible for a loop with two ways in, unless for threads.
+    """
     starts: dict[str, int] = {}
     blocks = [Block(0)]
     pending: list[tuple[Block, Ins]] = []
@@ -151,12 +155,21 @@ def build(program: Program, cut_warp_ops: bool) -> Flow:
             continue
         if current is None:
             current = fresh()
-        current = _place(item, current, fresh, pending, cut_warp_ops)
+        current = _place(item, current, fresh, pending, threads)
     for block, ins in pending:
         _resolve(program, block, ins, starts)
     flow = Flow(program, blocks)
     _prune(flow)
-    _layout(flow, {b.index for b in flow.blocks}, 0, None)
+    for block in flow.blocks:
+        block.body = split(program, block.body, set(end_defs(program, block.end)))
+    try:
+        _layout(flow, {b.index for b in flow.blocks}, 0, None)
+    except Irreducible:
+        if not threads:
+            raise
+        # Threads one at a time follow plain branches: any order will do.
+        flow.order = [b.index for b in flow.blocks]
+        flow.loops, flow.loop_of = [], {}
     _liveness(flow)
     return flow
 

@@ -1,0 +1,347 @@
+"""Memory as the emitter sees it: one masked vector access where lanes are consecutive, gathers where they are not.
+
+In checked mode every access goes through the sanitizer instead. Knows addresses and masks; no registers, no control flow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from llmptx.engine.context import INDEX
+from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type, suffix
+from llmptx.ptx.errors import PtxError
+from llmptx.ptx.types import PRED, Type
+
+B64 = Type("b", 64)
+SPACES = ("global", "shared", "local", "const", "param")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A memory operand: `value` is an address in `space`'s own window, or a generic one where space is ''."""
+
+    value: Value
+    space: str = ""
+
+
+def space_name(space: str | None) -> str:
+    """`shared::cta` is shared; nothing is generic."""
+    name = (space or "").partition("::")[0]
+    return "" if name == "generic" else name
+
+
+class Memory(Emit):
+    """Adds memory to the emitter.
+
+    ctx       the launch context; `pc` and `unit` (the warp's or thread's number) name who accesses in reports
+    mask      the active lanes, None for all; `guarded` where it may be empty although the block runs
+    """
+
+    ctx: IR
+    pc: int = 0
+    unit: IR
+    mask: IR | None = None
+    guarded: bool = False
+    check: bool = False
+    words: dict[str, IR]
+
+    def word(self, name: str) -> IR:
+        """A word of the context, loaded once at entry."""
+        return self.words[name]
+
+    def word_pointer(self, name: str) -> IR:
+        return self.b.gep(self.ctx, [ir.Constant(I64, INDEX[name])], source_etype=I64)
+
+    # addresses
+
+    def extended(self, value: Value) -> Value:
+        """A window's 32-bit offset as 64 bits. Lanes that would wrap around are out of the window anyway."""
+        if value.type.bits == 64:
+            return value
+        if value.kind == "a":
+            return Value(B64, "a", self.b.zext(value.ir, I64), value.stride, value.mult)
+        return self.zext(value, 64)
+
+    def window(self, space: str) -> Value:
+        """The generic address of the window's start: varying by lane for local memory."""
+        if space == "shared":
+            return Value(B64, "u", self.word("shared"))
+        if space == "param":
+            return Value(B64, "u", self.word("params"))
+        stride = self.word("local_stride")
+        first = self.b.mul(self.b.zext(self.unit, I64), self.b.mul(stride, ir.Constant(I64, self.width)))
+        base = self.b.add(self.word("local"), first)
+        if self.width == 1:
+            return Value(B64, "u", base)
+        steps = ir.Constant(ir.VectorType(I64, self.width), list(range(self.width)))
+        offsets = self.b.mul(self.splat(stride, I64), steps)
+        return Value(B64, "v", self.b.add(self.splat(base, I64), offsets))
+
+    def generic(self, space: str, value: Value) -> Value:
+        if space in ("shared", "local", "param"):
+            return self.add(self.extended(value), self.window(space))
+        if value.type.bits != 64:
+            raise PtxError(f"a {space or 'generic'} address is 64 bits wide here, this one is {value.type.bits}")
+        return value
+
+    def to_generic(self, space: str, a: Value) -> Value:
+        return self.generic(space_name(space), a) if a.type.bits == 64 else a
+
+    def from_generic(self, space: str, a: Value) -> Value:
+        name = space_name(space)
+        if name in ("shared", "local", "param"):
+            return self.sub(a, self.window(name))
+        return a
+
+    def is_space(self, space: str, a: Value) -> Value:
+        name = space_name(space)
+        inside = {
+            "shared": lambda: self._within(a, self.window("shared"), self.word("shared_size")),
+            "local": lambda: self._within(a, self.window("local"), self.word("local_size")),
+        }
+        if name in inside:
+            return inside[name]()
+        if name in ("const", "param"):
+            return self.const(PRED, 0)
+        return self.not_(self.or_(inside["shared"](), inside["local"]()))
+
+    def _within(self, a: Value, start: Value, size: IR) -> Value:
+        return self.icmp("ult", self.sub(a, start), Value(B64, "u", size))
+
+    # masks
+
+    def lanes(self) -> IR:
+        """The mask as a vector of i1 (i1 for one lane)."""
+        if self.mask is not None:
+            return self.mask
+        ones = [1] * self.width
+        return ir.Constant(ir.VectorType(I1, self.width), ones) if self.width > 1 else ir.Constant(I1, 1)
+
+    def bits(self, mask: IR | None) -> IR:
+        """A mask as i32 bits, lane 0 lowest."""
+        if mask is None:
+            return ir.Constant(I32, (1 << self.width) - 1)
+        if self.width == 1:
+            return self.b.zext(mask, I32)
+        packed = self.b.bitcast(mask, ir.IntType(self.width))
+        return packed if self.width == 32 else self.b.zext(packed, I32)
+
+    def any(self, mask: IR | None) -> IR:
+        if mask is None:
+            return ir.Constant(I1, 1)
+        if self.width == 1:
+            return mask
+        return self.b.icmp_unsigned("!=", self.b.bitcast(mask, ir.IntType(self.width)), ir.Constant(ir.IntType(self.width), 0))
+
+    # accesses
+
+    def load(self, space: str | None, type: Type, address: Address, count: int = 1) -> Any:
+        pointer = self.generic(space_name(space) or address.space, address.value)
+        machine = canonical(type)
+        if self.check:
+            loaded = self._checked_load(machine, pointer, count)
+        else:
+            loaded = self._load(machine, pointer, count)
+        return loaded[0] if count == 1 else loaded
+
+    def store(self, space: str | None, type: Type, address: Address, value: Any, count: int = 1) -> None:
+        pointer = self.generic(space_name(space) or address.space, address.value)
+        values = [value] if count == 1 else list(value)
+        machine = canonical(type)
+        if self.check:
+            self._checked_store(machine, pointer, values)
+        elif pointer.kind == "u" and all(v.kind == "u" for v in values):
+            self._store_uniform(machine, pointer, values)
+        elif pointer.kind == "a" and pointer.stride == machine.bytes * count:
+            self._store_consecutive(machine, pointer, values)
+        else:
+            self._scatter(machine, pointer, values)
+
+    def _pointer(self, address: IR) -> IR:
+        return self.b.inttoptr(address, PTR)
+
+    def _safe(self, address: IR) -> IR:
+        """Where a guard may leave no lane active, a scalar access goes to the dummy instead."""
+        if not self.guarded:
+            return address
+        return self.b.select(self.any(self.mask), address, self.word("dummy"))
+
+    def _load(self, type: Type, pointer: Value, count: int) -> list[Value]:
+        scalar = scalar_type(type)
+        if pointer.kind == "u":
+            base = self._safe(pointer.ir)
+            steps = [self.b.add(base, ir.Constant(I64, i * type.bytes)) for i in range(count)]
+            return [Value(type, "u", self.b.load(self._pointer(s), typ=scalar, align=1)) for s in steps]
+        if pointer.kind == "a" and pointer.stride == type.bytes * count:
+            return self._load_consecutive(type, pointer, count)
+        vector = ir.VectorType(scalar, self.width)
+        out = []
+        for i in range(count):
+            pointers = self._pointers(pointer, i * type.bytes)
+            name = f"llvm.masked.gather.{suffix(vector)}.v{self.width}p0"
+            zero = ir.Constant(vector, None)
+            out.append(
+                Value(type, "v", self.call(name, vector, [pointers, ir.Constant(I32, 1), self.lanes(), zero]))
+            )
+        return out
+
+    def _pointers(self, pointer: Value, offset: int) -> IR:
+        addresses = self.vector(self.add(pointer, self.const(B64, offset)))
+        return self.b.inttoptr(addresses, ir.VectorType(PTR, self.width))
+
+    def _load_consecutive(self, type: Type, pointer: Value, count: int) -> list[Value]:
+        vector = ir.VectorType(scalar_type(type), self.width * count)
+        where = self._pointer(pointer.ir)
+        if self.mask is None:
+            whole = self.b.load(where, typ=vector, align=1)
+        else:
+            mask = self._repeat(self.mask, count)
+            zero = ir.Constant(vector, None)
+            name = f"llvm.masked.load.{suffix(vector)}.p0"
+            whole = self.call(name, vector, [where, ir.Constant(I32, 1), mask, zero])
+        if count == 1:
+            return [Value(type, "v", whole)]
+        return [Value(type, "v", self._pick(whole, range(i, self.width * count, count))) for i in range(count)]
+
+    def _pick(self, vector: IR, lanes: range | list[int]) -> IR:
+        order = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+        return self.b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), order)
+
+    def _repeat(self, mask: IR, count: int) -> IR:
+        return mask if count == 1 else self._pick(mask, [i // count for i in range(self.width * count)])
+
+    def _store_uniform(self, type: Type, pointer: Value, values: list[Value]) -> None:
+        base = self._safe(pointer.ir)
+        for i, value in enumerate(values):
+            self.b.store(value.ir, self._pointer(self.b.add(base, ir.Constant(I64, i * type.bytes))), align=1)
+
+    def _store_consecutive(self, type: Type, pointer: Value, values: list[Value]) -> None:
+        count = len(values)
+        whole = self._interleave([self.vector(v) for v in values])
+        where = self._pointer(pointer.ir)
+        if self.mask is None:
+            self.b.store(whole, where, align=1)
+            return
+        name = f"llvm.masked.store.{suffix(whole.type)}.p0"
+        self.call(name, ir.VoidType(), [whole, where, ir.Constant(I32, 1), self._repeat(self.mask, count)])
+
+    def _interleave(self, vectors: list[IR]) -> IR:
+        if len(vectors) == 1:
+            return vectors[0]
+        half = len(vectors) // 2
+        first, second = self._concatenate(vectors[:half]), self._concatenate(vectors[half:])
+        total = self.width * len(vectors)
+        order = [(i % len(vectors)) * self.width + i // len(vectors) for i in range(total)]
+        return self.b.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, total), order))
+
+    def _concatenate(self, vectors: list[IR]) -> IR:
+        if len(vectors) == 1:
+            return vectors[0]
+        size = self.width * 2
+        order = ir.Constant(ir.VectorType(I32, size), list(range(size)))
+        return self.b.shuffle_vector(vectors[0], vectors[1], order)
+
+    def _scatter(self, type: Type, pointer: Value, values: list[Value]) -> None:
+        for i, value in enumerate(values):
+            vector = self.vector(value)
+            name = f"llvm.masked.scatter.{suffix(vector.type)}.v{self.width}p0"
+            pointers = self._pointers(pointer, i * type.bytes)
+            self.call(name, ir.VoidType(), [vector, pointers, ir.Constant(I32, 1), self.lanes()])
+
+    # checked accesses: operands go through memory to the sanitizer
+
+    scratch: dict[str, IR]
+
+    def _spill(self, name: str, vector: IR, at: int = 0) -> IR:
+        where = self.b.gep(self.scratch[name], [ir.Constant(I64, at)], source_etype=I8)
+        self.b.store(vector, where, align=1)
+        return where
+
+    def _first_thread(self) -> IR:
+        return self.b.mul(self.unit, ir.Constant(I32, self.width))
+
+    def _checked(self, name: str, pointer: Value, tail: list[IR]) -> IR:
+        self._spill("addresses", self.vector(pointer))
+        arguments = [self.ctx, self.scratch["addresses"], self.bits(self.mask), ir.Constant(I32, self.pc)]
+        result = I32 if name == "san_atomic" else ir.VoidType()
+        return self.call(name, result, [*arguments, self._first_thread(), *tail])
+
+    def _checked_load(self, type: Type, pointer: Value, count: int) -> list[Value]:
+        sizes = [ir.Constant(I32, n) for n in (type.bytes, count, self.width)]
+        kind = self.ir_type(type, "v")
+        values = self.scratch["values"]
+        zero = ir.Constant(kind, None if self.width > 1 else 0)
+        for i in range(count):
+            self._spill("values", zero, i * self.width * type.bytes)
+        self._checked("san_load", pointer, [values, *sizes])
+        out = []
+        for i in range(count):
+            where = self.b.gep(values, [ir.Constant(I64, i * self.width * type.bytes)], source_etype=I8)
+            out.append(Value(type, "u" if self.width == 1 else "v", self.b.load(where, typ=kind, align=1)))
+        return out
+
+    def _checked_store(self, type: Type, pointer: Value, values: list[Value]) -> None:
+        sizes = [ir.Constant(I32, n) for n in (type.bytes, len(values), self.width)]
+        for i, value in enumerate(values):
+            self._spill("values", self.vector(value), i * self.width * type.bytes)
+        self._checked("san_store", pointer, [self.scratch["values"], *sizes])
+
+    def atom(
+        self, space: str | None, op: str, type: Type, address: Address, b: Value, c: Value | None = None
+    ) -> Value:
+        pointer = self.generic(space_name(space) or address.space, address.value)
+        machine = canonical(type)
+        if self.check:
+            mask = self._checked("san_atomic", pointer, [ir.Constant(I32, type.bytes), ir.Constant(I32, self.width)])
+        else:
+            mask = self.bits(self.mask)
+            self._spill("addresses", self.vector(pointer))
+        helper = f"llmptx.atom.{op}.{type}.{self.width}"
+        if helper not in self.extras:
+            self.extras[helper] = _atom_text(helper, op, type, self.width)
+        kind = self.ir_type(machine, "v")
+        first = self._spill("values", self.vector(b))
+        second = self._spill("values", self.vector(c if c is not None else b), 256)
+        old = self.b.gep(self.scratch["values"], [ir.Constant(I64, 512)], source_etype=I8)
+        self.call(helper, ir.VoidType(), [self.scratch["addresses"], mask, first, second, old])
+        return Value(machine, "u" if self.width == 1 else "v", self.b.load(old, typ=kind, align=1))
+
+
+def _atom_text(helper: str, op: str, type: Type, width: int) -> str:
+    """A loop over the active lanes: atomics of one warp happen one after the other, as on the device."""
+    machine = canonical(type)
+    t = str(scalar_type(machine))
+    size = machine.bytes
+    if op == "cas":
+        body = (
+            f"  %pair = cmpxchg ptr %p, {t} %b, {t} %c seq_cst seq_cst\n"
+            f"  %old = extractvalue {{ {t}, i1 }} %pair, 0\n"
+        )
+    else:
+        signed = {"min": "min" if type.signed else "umin", "max": "max" if type.signed else "umax"}
+        names = {"exch": "xchg", "inc": "uinc_wrap", "dec": "udec_wrap", **signed}
+        verb = {"add": "fadd", "exch": "xchg"}[op] if machine.is_float else names.get(op, op)
+        body = f"  %old = atomicrmw {verb} ptr %p, {t} %b seq_cst\n"
+    return (
+        f'define void @"{helper}"(ptr %addresses, i32 %mask, ptr %bs, ptr %cs, ptr %olds) noinline {{\n'
+        f"entry:\n  br label %lanes\n"
+        f"lanes:\n"
+        f"  %lane = phi i32 [ 0, %entry ], [ %lane1, %next ]\n"
+        f"  %shifted = lshr i32 %mask, %lane\n  %bit = trunc i32 %shifted to i1\n"
+        f"  br i1 %bit, label %go, label %next\n"
+        f"go:\n"
+        f"  %ap = getelementptr i64, ptr %addresses, i32 %lane\n  %a = load i64, ptr %ap\n"
+        f"  %p = inttoptr i64 %a to ptr\n"
+        f"  %byte = mul i32 %lane, {size}\n"
+        f"  %bp = getelementptr i8, ptr %bs, i32 %byte\n  %b = load {t}, ptr %bp, align 1\n"
+        f"  %cp = getelementptr i8, ptr %cs, i32 %byte\n  %c = load {t}, ptr %cp, align 1\n"
+        f"{body}"
+        f"  %op = getelementptr i8, ptr %olds, i32 %byte\n  store {t} %old, ptr %op, align 1\n"
+        f"  br label %next\n"
+        f"next:\n  %lane1 = add i32 %lane, 1\n  %more = icmp ult i32 %lane1, {width}\n"
+        f"  br i1 %more, label %lanes, label %out\n"
+        f"out:\n  ret void\n}}\n"
+    )

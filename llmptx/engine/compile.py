@@ -1,0 +1,127 @@
+"""LLVM text to machine code in this process, and the cache of what was compiled."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import llvmlite.binding as llvm
+
+from llmptx.engine import flow as flows
+from llmptx.engine import sanitizer
+from llmptx.engine.lanes import NeedsThreads
+from llmptx.engine.lower import Lowered, lower
+from llmptx.engine.program import Program, flatten
+from llmptx.ptx import ast
+
+Approx = Literal["exact", "low", "high"]
+_SIGNATURE = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int32, ctypes.c_int32
+)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An entry as machine code for one block shape. `run(ctx, first block, last, first unit, last)`; 0 is success."""
+
+    program: Program
+    lowered: Lowered
+    block_dim: tuple[int, int, int]
+    check: bool
+    run: Any
+    start_block: Any
+    owner: Any
+
+    @property
+    def threads(self) -> int:
+        x, y, z = self.block_dim
+        return x * y * z
+
+    @property
+    def units(self) -> int:
+        return -(-self.threads // self.lowered.width)
+
+
+def compile_entry(
+    module: ast.Module,
+    entry: str,
+    block_dim: tuple[int, int, int],
+    *,
+    width: int = 32,
+    check: bool = False,
+    approx: Approx = "exact",
+) -> Compiled:
+    """Machine code of an entry. Width 32 falls back to 1 for what a warp as a vector cannot do.
+
+    Raises PtxError, with a span, for what the engine does not run.
+    """
+    program = flatten(module, entry)
+    lowered = None
+    if width == 32:
+        # What warps as vectors cannot do, threads one at a time can.
+        with contextlib.suppress(flows.Irreducible, NeedsThreads):
+            lowered = lower(program, flows.build(program, False), block_dim, 32, check, approx)
+    if lowered is None:
+        program = flatten(module, entry)
+        lowered = lower(program, flows.build(program, True), block_dim, 1, check, approx)
+    engine = _machine_code(lowered, check)
+    run = _SIGNATURE(engine.get_function_address("run"))
+    start = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("san_block")) if check else None
+    return Compiled(program, lowered, block_dim, check, run, start, engine)
+
+
+@lru_cache(maxsize=1)
+def _target() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple()
+
+
+def _machine() -> Any:
+    features = llvm.get_host_cpu_features().flatten()
+    return _target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2, jit=True)
+
+
+def _machine_code(lowered: Lowered, check: bool) -> Any:
+    machine = _machine()
+    module = llvm.parse_assembly(lowered.text)
+    extras = "".join(lowered.extras.values())
+    if check:
+        extras = sanitizer.TEXT + extras
+    if extras:
+        if "llvm.set.rounding" in extras:
+            extras = "declare void @llvm.set.rounding(i32)\n" + extras
+        module.link_in(llvm.parse_assembly(_declared_once(extras)))
+    for function in module.functions:
+        if not function.is_declaration and function.name not in ("run", "san_block"):
+            function.linkage = "internal"
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    _optimise(module, machine)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine
+
+
+def _declared_once(text: str) -> str:
+    seen: set[str] = set()
+    lines = []
+    for line in text.splitlines():
+        if line.startswith("declare "):
+            if line in seen:
+                continue
+            seen.add(line)
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _optimise(module: Any, machine: Any) -> None:
+    """The loop over lanes is already vectors: LLVM's own vectorisers would only cost time."""
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)

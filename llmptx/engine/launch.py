@@ -1,0 +1,406 @@
+"""Compiled entries, an arena and a launch: grids run, failures and sanitizer reports become findings.
+
+Knows addresses and bytes; nothing of dtypes, routines or what the result should be.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmptx.engine import context
+from llmptx.engine.compile import Compiled
+from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Arena, Area
+from llmptx.engine.threads import Scheduler
+from llmptx.ptx import ast
+from llmptx.ptx.errors import PtxError
+from llmptx.record import Finding, FindingKind
+
+SHARED_LIMIT = 227 * 1024
+ROOM = 64
+CANARY = 0xC7
+PARALLEL_THREADS = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A buffer to be placed: `size` bytes, starting `offset` bytes past a multiple of `alignment`."""
+
+    name: str
+    size: int
+    offset: int = 0
+    alignment: int = 256
+
+
+class Session:
+    """One arena for buffers, module variables and the windows of every kernel; a context manager.
+
+    workers: threads that share a grid's blocks (fast mode only), each with windows of its own.
+    """
+
+    def __init__(
+        self,
+        kernels: Sequence[tuple[Compiled, int]],
+        places: Iterable[Place] = (),
+        *,
+        check: bool = False,
+        guard: Literal["after", "before"] = "after",
+        workers: int = 1,
+    ) -> None:
+        """kernels: (compiled entry, bytes of dynamic shared memory)."""
+        self.check = check
+        places = list(places)
+        self.workers = workers
+        variables: dict[str, ast.Variable] = {}
+        sizes = {p.name: p.size for p in places}
+        for number, (kernel, dynamic) in enumerate(kernels):
+            sizes[f".params{number}"] = kernel.program.param_size
+            variables |= kernel.program.module_variables
+            for worker in range(workers):
+                sizes[f".shared{number}.{worker}"] = _shared_bytes(kernel, dynamic)
+                sizes[f".local{number}.{worker}"] = _local_stride(kernel) * kernel.units * kernel.lowered.width
+        sizes |= {f"module variable {name}": v.size for name, v in variables.items()}
+        self.arena = Arena(sizes, check)
+        self.buffers = {
+            p.name: self.arena.place(p.name, p.size, p.alignment, p.offset, guard) for p in places
+        }
+        for area in self.buffers.values():
+            self.arena.guard_fill(area, CANARY)
+        self.variables = {name: self._variable(name, v) for name, v in variables.items()}
+        self._initialise(variables)
+        self.launchers = [
+            _Launcher(self, number, kernel, dynamic) for number, (kernel, dynamic) in enumerate(kernels)
+        ]
+
+    def _variable(self, name: str, variable: ast.Variable) -> Area:
+        area = self.arena.place(f"module variable {name}", variable.size)
+        state = ADDRESSABLE | INITIALISED
+        self.arena.mark(area, state | READ_ONLY if variable.space == "const" else state)
+        return area
+
+    def _initialise(self, variables: dict[str, ast.Variable]) -> None:
+        for name, variable in variables.items():
+            data = b"".join(self._packed(value, variable) for value in variable.init or ())
+            self.arena.bytes(self.variables[name])[: len(data)] = np.frombuffer(data, np.uint8)
+
+    def _packed(self, value: ast.Int | ast.Float | ast.Sym, variable: ast.Variable) -> bytes:
+        size = variable.type.bytes
+        if isinstance(value, ast.Sym):
+            if value.name not in self.variables:
+                raise PtxError(f"initialiser of {variable.name}: {value.name} has no address", variable.span)
+            number = self.variables[value.name].start + value.offset
+        elif isinstance(value, ast.Int):
+            number = value.value
+        elif variable.type.is_float and variable.type.bits != value.width:
+            double = struct.unpack("<d", struct.pack("<Q", value.bits))[0] if value.width == 64 else None
+            if double is None:
+                double = struct.unpack("<f", struct.pack("<I", value.bits))[0]
+            return struct.pack({16: "<e", 32: "<f", 64: "<d"}[variable.type.bits], double)
+        else:
+            number = value.bits
+        return int(number % (1 << (8 * size))).to_bytes(size, "little")
+
+    def launch(
+        self,
+        number: int,
+        grid: tuple[int, int, int],
+        args: Sequence[int | bytes],
+        *,
+        seed: int | None = None,
+        budget: int = 100_000_000,
+    ) -> list[Finding]:
+        """Runs kernel `number` over the grid. args: addresses and integers, or a parameter's bytes."""
+        return self.launchers[number].launch(grid, args, seed, budget)
+
+    def broken_guards(self) -> list[Finding]:
+        """Buffers beside which something was written."""
+        found = []
+        for name, area in self.buffers.items():
+            at = self.arena.guard_broken(area, CANARY)
+            if at is not None:
+                where = "before its start" if at < 0 else "past its end"
+                message = f"something was written {where}: byte {at} of {name}, which has {area.size} bytes"
+                found.append(Finding("out-of-bounds", message, buffer=name, address=at))
+        return found
+
+    def close(self) -> None:
+        self.arena.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def _shared_bytes(kernel: Compiled, dynamic: int) -> int:
+    static = kernel.program.shared_size
+    total = -(-static // 128) * 128 + dynamic if kernel.program.dynamic_shared else static
+    if total > SHARED_LIMIT:
+        raise PtxError(f"{kernel.program.entry.name} uses {total} bytes of shared memory; a block has {SHARED_LIMIT}")
+    return total
+
+
+def _local_stride(kernel: Compiled) -> int:
+    size = kernel.program.local_size
+    return -(-(size + 64) // 64) * 64 if size else 0
+
+
+class _Launcher:
+    """A kernel with its windows and contexts, one a worker."""
+
+    def __init__(self, session: Session, number: int, kernel: Compiled, dynamic: int) -> None:
+        self.session, self.kernel, self.dynamic = session, kernel, dynamic
+        arena = session.arena
+        self.params = arena.place(f".params{number}", kernel.program.param_size)
+        arena.mark(self.params, ADDRESSABLE | INITIALISED | READ_ONLY)
+        symbols = [session.variables[name].start for name in kernel.lowered.symbols]
+        self.symbols = np.array([*symbols, 0], np.int64)
+        self.workers = [self._worker(number, w) for w in range(session.workers)]
+
+    def _worker(self, number: int, worker: int) -> _Worker:
+        arena, kernel = self.session.arena, self.kernel
+        shared = arena.place(f".shared{number}.{worker}", _shared_bytes(kernel, self.dynamic))
+        stride = _local_stride(kernel)
+        local = arena.place(f".local{number}.{worker}", stride * kernel.units * kernel.lowered.width)
+        arena.mark(shared, ADDRESSABLE)
+        if stride and arena.shadow:
+            arena.states(local).reshape(-1, stride)[:, : kernel.program.local_size] = ADDRESSABLE
+        return _Worker(self, shared, local)
+
+    def launch(
+        self, grid: tuple[int, int, int], args: Sequence[int | bytes], seed: int | None, budget: int
+    ) -> list[Finding]:
+        self._set_params(args)
+        blocks = grid[0] * grid[1] * grid[2]
+        if blocks == 0:
+            return []
+        order = np.random.default_rng(seed).permutation(blocks) if seed is not None and blocks < 1 << 22 else None
+        units = self.kernel.units
+        mixed = np.random.default_rng(seed).permutation(units).astype(np.int32) if seed is not None else None
+        for worker in self.workers:
+            worker.prepare(grid, order, mixed, budget)
+        if self.kernel.lowered.stepped:
+            return self.workers[0].step_all(blocks, seed, budget)
+        if len(self.workers) > 1 and blocks * self.kernel.threads >= PARALLEL_THREADS:
+            return self._parallel(blocks)
+        return self.workers[0].run(0, blocks)
+
+    def _parallel(self, blocks: int) -> list[Finding]:
+        count = min(len(self.workers), blocks)
+        cuts = [blocks * i // count for i in range(count + 1)]
+        jobs = [
+            _pool().submit(worker.run, start, end)
+            for worker, start, end in zip(self.workers, cuts, cuts[1:], strict=False)
+        ]
+        return [finding for job in jobs for finding in job.result()]
+
+    def _set_params(self, args: Sequence[int | bytes]) -> None:
+        program = self.kernel.program
+        if len(args) != len(program.params):
+            raise PtxError(f"{program.entry.name} takes {len(program.params)} parameters, {len(args)} were given")
+        memory = self.session.arena.bytes(self.params)
+        for placed, value in zip(program.params.values(), args, strict=True):
+            size = placed.variable.size
+            data = value if isinstance(value, bytes) else (value % (1 << (8 * size))).to_bytes(size, "little")
+            memory[placed.offset : placed.offset + size] = np.frombuffer(data, np.uint8)
+
+
+class _Worker:
+    """A context with its windows."""
+
+    def __init__(self, launcher: _Launcher, shared: Area, local: Area) -> None:
+        self.launcher = launcher
+        kernel = launcher.kernel
+        arena = launcher.session.arena
+        self.kernel, self.shared, self.local = kernel, shared, local
+        units = kernel.units
+        self.frames = np.zeros(max(1, kernel.lowered.frame * units) + 64, np.uint8)
+        self.resume = np.zeros(units, np.int32)
+        self.mail = np.zeros(units * context.MAIL_WORDS, np.int64)
+        self.dummy = np.zeros(64, np.uint8)
+        self.findings = np.zeros(ROOM * context.FINDING_WORDS, np.int64)
+        self.races = np.zeros(2 * shared.size + 2, np.int64) if arena.shadow else np.zeros(2, np.int64)
+        self.warp_epochs = np.zeros(-(-kernel.threads // 32), np.int64)
+        self.words = np.zeros(len(context.WORDS), np.int64)
+        self.keep: tuple[Any, ...] = ()
+        frames = self.frames.ctypes.data
+        self._set(
+            params=launcher.params.start,
+            shared=shared.start,
+            shared_size=shared.size,
+            local=local.start,
+            frames=frames + (-frames) % 64,
+            resume=self.resume.ctypes.data,
+            mail=self.mail.ctypes.data,
+            symbols=launcher.symbols.ctypes.data,
+            dynamic=launcher.dynamic,
+            dummy=self.dummy.ctypes.data,
+            arena=arena.base,
+            arena_size=arena.size,
+            shadow=arena.shadow,
+            races=self.races.ctypes.data,
+            findings=self.findings.ctypes.data,
+            room=ROOM,
+            epoch=1,
+            warp_epochs=self.warp_epochs.ctypes.data,
+            local_stride=_local_stride(kernel),
+            local_size=_local_stride(kernel) * units * kernel.lowered.width,
+        )
+
+    def _set(self, **words: int) -> None:
+        for name, value in words.items():
+            self.words[context.INDEX[name]] = value
+
+    def _get(self, name: str) -> int:
+        return int(self.words[context.INDEX[name]])
+
+    def prepare(
+        self,
+        grid: tuple[int, int, int],
+        blocks: NDArray[np.int64] | None,
+        units: NDArray[np.int32] | None,
+        budget: int,
+    ) -> None:
+        self.keep = (blocks, units)
+        self.resume[:] = 0
+        self._set(
+            grid_x=grid[0],
+            grid_y=grid[1],
+            grid_z=grid[2],
+            blocks=blocks.ctypes.data if blocks is not None else 0,
+            units=units.ctypes.data if units is not None else 0,
+            budget=budget,
+            fail_kind=0,
+            found=0,
+        )
+
+    @property
+    def address(self) -> int:
+        return int(self.words.ctypes.data)
+
+    def run(self, first: int, last: int) -> list[Finding]:
+        failed = self.kernel.run(self.address, first, last, 0, self.kernel.units)
+        findings = self._reported()
+        if failed:
+            findings.append(self._failure())
+        return findings
+
+    def step_all(self, blocks: int, seed: int | None, budget: int) -> list[Finding]:
+        scheduler = Scheduler(self.kernel, self.address, self.words, self.resume, self.mail, seed)
+        for block in range(blocks):
+            if self.kernel.program.shared_size or self.kernel.program.dynamic_shared:
+                self.launcher.session.arena.bytes(self.shared)[:] = 0xA5
+            stuck = scheduler.run_block(block, budget)
+            findings = self._reported()
+            if stuck is not None:
+                kind, message, pc, thread = stuck
+                findings.append(self._located(kind, message, pc, self._get("block"), thread))
+                return findings
+            if self._get("fail_kind"):
+                findings.append(self._failure())
+                return findings
+            if findings:
+                return findings
+        return self._reported()
+
+    # reports
+
+    def _failure(self) -> Finding:
+        kind = self._get("fail_kind")
+        mask, unit = self._get("fail_mask"), self._get("fail_unit")
+        lane = max(0, (mask & -mask).bit_length() - 1)
+        thread = unit * self.kernel.lowered.width + (lane if self.kernel.lowered.width > 1 else 0)
+        text: tuple[FindingKind, str] = {
+            context.FAIL_TIMEOUT: ("timeout", "the instruction budget ran out in this loop: it may never end"),
+            context.FAIL_TRAP: ("crash", "trap was executed"),
+            context.FAIL_DIVERGENT: (
+                "barrier-divergence",
+                "only some threads of a warp reach this barrier; the others are elsewhere or have not come yet",
+            ),
+        }[kind]  # type: ignore[assignment]
+        return self._located(text[0], text[1], self._get("fail_pc"), self._get("fail_block"), thread)
+
+    def _located(self, kind: FindingKind, message: str, pc: int, block: int, thread: int) -> Finding:
+        span = self.kernel.program.spans[pc] if 0 <= pc < len(self.kernel.program.spans) else ast.NOWHERE
+        return Finding(
+            kind,
+            message,
+            line=span.line,
+            column=span.column,
+            block=self._block(block),
+            thread=self._thread(thread),
+            lane=thread % 32,
+        )
+
+    def _block(self, number: int) -> tuple[int, int, int]:
+        x, y = self._get("grid_x"), self._get("grid_y")
+        return number % x, number // x % y, number // (x * y)
+
+    def _thread(self, number: int) -> tuple[int, int, int]:
+        x, y, _ = self.kernel.block_dim
+        return number % x, number // x % y, number // (x * y)
+
+    def _reported(self) -> list[Finding]:
+        """The sanitizers' reports, one for every (kind, instruction)."""
+        found = min(self._get("found"), ROOM)
+        rows = self.findings[: found * context.FINDING_WORDS].reshape(found, context.FINDING_WORDS)
+        seen: set[tuple[int, int]] = set()
+        findings = []
+        for kind, pc, block, thread, address, size, other, _ in rows.tolist():
+            if (kind, pc) not in seen:
+                seen.add((kind, pc))
+                findings.append(self._report(kind, pc, block, thread, address, size, other))
+        return findings
+
+    def _report(
+        self, kind: int, pc: int, block: int, thread: int, address: int, size: int, other: int
+    ) -> Finding:
+        name: FindingKind = context.FINDING_KINDS[kind]  # type: ignore[assignment]
+        buffer, offset = self.launcher.session.arena.locate(address) if address else ("", 0)
+        where = _where(buffer, offset, self.launcher.session.arena)
+        message = {
+            "out-of-bounds": f"{size} bytes at {where} are outside every buffer",
+            "misaligned": f"{size} bytes at {where}: the address is no multiple of {size}",
+            "uninitialized-read": f"{size} bytes at {where} are read before anything was written there",
+            "data-race": (
+                f"{size} bytes at {where}: thread {self._thread(max(0, other - 1))} accesses them too, "
+                "with no barrier in between, and one of the two writes"
+            ),
+            "input-modified": f"{size} bytes at {where} are read-only, and this writes them",
+            "barrier-divergence": "some threads of the block never reach this barrier: they have exited",
+        }[name]
+        finding = self._located(name, message, pc, block, thread)
+        return Finding(
+            finding.kind,
+            finding.message,
+            finding.line,
+            finding.column,
+            finding.block,
+            finding.thread,
+            finding.lane,
+            "shared memory" if buffer.startswith(".shared") else buffer,
+            offset if address else None,
+        )
+
+
+def _where(buffer: str, offset: int, arena: Arena) -> str:
+    if not buffer:
+        return "nowhere"
+    name = buffer
+    for prefix, text in ((".shared", "shared memory"), (".local", "local memory"), (".params", "the parameters")):
+        if buffer.startswith(prefix):
+            name = text
+    return f"byte {offset} of {name} ({arena.areas[buffer].size} bytes)"
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="llmptx-blocks")

@@ -1,0 +1,127 @@
+"""The same calls on an NVIDIA GPU, through CuPy. Everything here needs the `gpu` extra and a device; `available` asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmptx.record import Finding
+from llmptx.run.job import Job, Outcome
+
+if TYPE_CHECKING:
+    from llmptx.ptx import ast
+    from llmptx.run.module import Module
+
+
+class NoGpuError(RuntimeError):
+    """There is no usable GPU: says what is missing and what would help."""
+
+
+def available() -> bool:
+    """Whether CuPy is installed and sees a device."""
+    try:
+        import cupy
+    except ImportError:
+        return False
+    return bool(cupy.is_available())
+
+
+def _cupy() -> Any:
+    try:
+        import cupy
+    except ImportError:
+        raise NoGpuError("device 'cuda' needs CuPy: pip install 'llmptx[gpu]'") from None
+    if not cupy.is_available():
+        raise NoGpuError("CuPy is installed but sees no NVIDIA GPU and driver: use device='cpu'")
+    return cupy
+
+
+def _function(cupy: Any, text: str, name: str, dynamic: int) -> Any:
+    """CuPy takes PTX from files only; a module is loaded through the driver's own call instead."""
+    module = cupy.cuda.function.Module()
+    module.load(text.encode("ascii") + b"\0")
+    function = module.get_function(name)
+    if dynamic > 48 * 1024:
+        function.max_dynamic_shared_size_bytes = dynamic
+    return function
+
+
+def launch_function(
+    module: Module,
+    name: str,
+    grid: tuple[int, int, int],
+    block: tuple[int, int, int],
+    params: Sequence[ast.Variable],
+    args: Sequence[Any],
+    shared: int,
+) -> None:
+    """Launches on the current device and waits. numpy arrays are copied there and back; CuPy arrays are used as they are.
+
+    Raises NoGpuError; CuPy's own errors for what the driver refuses.
+    """
+    from llmptx.run.module import scalar_bytes
+
+    cupy = _cupy()
+    copies = []
+    values = []
+    for param, value in zip(params, args, strict=True):
+        if isinstance(value, np.ndarray):
+            device = cupy.asarray(value)
+            copies.append((value, device))
+            values.append(device)
+        elif isinstance(value, cupy.ndarray):
+            values.append(value)
+        else:
+            size = param.type.bytes
+            kind = f"f{size}" if param.type.is_float else f"u{size}"
+            values.append(np.frombuffer(scalar_bytes(param, value), kind)[0])
+    _function(cupy, module.text, name, shared)(grid, block, tuple(values), shared_mem=shared)
+    cupy.cuda.runtime.deviceSynchronize()
+    for host, device in copies:
+        host[...] = cupy.asnumpy(device)
+
+
+def run_job(job: Job) -> Outcome:
+    """A Job's launches on the current device. `check`, `width`, `approx`, `seed` and `budget` are the CPU engine's."""
+    cupy = _cupy()
+    start = time.perf_counter()
+    places: dict[str, Any] = {}
+    keep = []
+    for buffer in job.buffers:
+        if buffer.alias:
+            places[buffer.name] = places[buffer.alias]
+            continue
+        itemsize = np.dtype(buffer.dtype).itemsize
+        memory = cupy.full(buffer.size * itemsize + 512, 0xC7, cupy.uint8)
+        keep.append(memory)
+        first = 256 + (buffer.offset - memory.data.ptr) % 256
+        view = memory[first : first + buffer.size * itemsize]
+        view[...] = buffer.poison if buffer.data is None else cupy.asarray(_bytes(buffer.data))
+        places[buffer.name] = view
+    try:
+        for launch in job.launches:
+            args = tuple(
+                np.uint64(places[a].data.ptr) if isinstance(a, str) else np.uint64(a % (1 << 64)) for a in launch.args
+            )
+            function = _function(cupy, job.ptx, launch.entry, launch.shared)
+            function(launch.grid, launch.block, args, shared_mem=launch.shared)
+        cupy.cuda.runtime.deviceSynchronize()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return Outcome("crash", findings=(Finding("crash", f"the GPU reports {error}"),))
+    changed = []
+    buffers = {}
+    aliased = {b.alias for b in job.buffers}
+    for buffer in job.buffers:
+        host = cupy.asnumpy(places[buffer.name])
+        if buffer.role != "input":
+            buffers[buffer.name] = host.view(np.dtype(buffer.dtype))
+        elif buffer.name not in aliased and buffer.data is not None and not np.array_equal(host, _bytes(buffer.data)):
+            changed.append(buffer.name)
+    return Outcome("ok", buffers, changed=tuple(changed), seconds=time.perf_counter() - start)
+
+
+def _bytes(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.ascontiguousarray(data).view(np.uint8).reshape(-1)
