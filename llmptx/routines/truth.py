@@ -32,8 +32,8 @@ class Truth:
 
     hi, lo          the truth is hi + lo. Exact answers stand in `hi` in the output's own dtype, `lo` None;
                     others are float64, `lo` None where float64 is already far finer than the output
-    weight          absolute, what the tolerance rule multiplies: sum|x| for sums; for special functions an ULP
-                    times 1 + |x f'/f|
+    weight          absolute, what the tolerance rule multiplies: sum|x| for sums; for special functions
+                    an ULP times 1 + |x f'/f|
     free_zero_sign  True, or a mask: where the answer is zero, either zero is right
     """
 

@@ -18,6 +18,8 @@ from llmptx.verify.tolerance import allowance, scale, spacing
 
 MOST_FINDINGS = 3
 BUCKETS = 200
+# The error, in ULP, of an answer that has none, such as NaN for a number. Finite, so that JSON can say it.
+BEYOND = 2.0**63
 
 Curve = tuple[tuple[float, float], ...]
 
@@ -29,7 +31,8 @@ class Comparison:
     """What comparing one case showed.
 
     findings  at most three, the worst first; empty where every element is right
-    max_ulp   largest error, in ULP of the true value (of the sum of magnitudes for sums and products)
+    max_ulp   largest error, in ULP of the true value (of the sum of magnitudes for sums and products); BEYOND
+              where an answer cannot be compared, as NaN with a number
     at        where that was, in words; empty where every answer is exact
     checked   elements compared
     curve     (x, largest error in ULP near x) for a float function of one array, else empty
@@ -44,7 +47,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """One output, element by element: errors in ULP (inf: not comparable), what is wrong, what is allowed."""
+    """One output, element by element: errors in ULP (at most BEYOND), what is wrong, what is allowed."""
 
     error: Floats
     wrong: Flags
@@ -126,8 +129,8 @@ def _judge_floats(tolerance: Tolerance, truth: Truth, got: Array, case: Case, dt
         far = ~(distance <= allowed)
         wrong = (far | signs | nan_wrong) & ~both_nan
         unit = scale(tolerance, truth, dtype)
-        error = np.where(both_nan, 0.0, np.where(nan_wrong, np.inf, distance / unit))
-        return _Judged(np.where(np.isnan(error), np.inf, error), wrong, nan_wrong, allowed / unit)
+        error = np.where(both_nan, 0.0, np.where(nan_wrong, BEYOND, distance / unit))
+        return _Judged(np.fmin(error, BEYOND), wrong, nan_wrong, allowed / unit)
 
 
 def _distance(truth: Truth, got: Array, dtype: str) -> Floats:
@@ -163,7 +166,7 @@ def _judge_sorted(truth: Truth, got: Array, case: Case, dtype: str) -> _Judged:
     wrong |= ((got == 0).reshape(rows) & miscounted[:, None]).ravel()
     with np.errstate(all="ignore"):
         error = np.abs(got.astype(np.float64) - truth.hi) / spacing(truth.hi, dtype)
-    error = np.where(wrong, np.where(np.isfinite(error), error, np.inf), 0.0)
+    error = np.where(wrong, np.fmin(error, BEYOND), 0.0)
     return _Judged(error, wrong, nan_wrong, np.zeros_like(error))
 
 
@@ -189,7 +192,7 @@ def _findings(
 
 def _off_by(judged: _Judged, index: int, dtype: str) -> str:
     error = judged.error[index]
-    if not dtype.startswith("float") or not np.isfinite(error):
+    if not dtype.startswith("float") or error >= BEYOND:
         return ""
     if error <= judged.allowed[index]:
         return " (the sign of zero)"
@@ -254,7 +257,7 @@ def _curve(x: Array, error: Floats) -> Curve:
 
     Buckets are the same for every case of a dtype, and named by the float in their middle.
     """
-    keep = np.isfinite(x) & np.isfinite(error)
+    keep = np.isfinite(x)
     if not keep.any():
         return ()
     signed = np.int32 if x.dtype == np.float32 else np.int64

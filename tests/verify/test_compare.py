@@ -488,6 +488,14 @@ def test_at_most_three_findings_the_worst_first() -> None:
     assert [f.element for f in got.findings] == [3, 1, 4]
 
 
+def test_an_error_is_finite_even_where_there_is_no_distance() -> None:
+    got = only("exp", "float32", [[1, 2]], [np.nan, -np.inf], {"n": 2})
+    assert {f.kind for f in got.findings} == {"mismatch", "nan-mismatch"}
+    assert 1e15 < got.max_ulp < np.inf
+    assert all(np.isfinite(error) for _, error in got.curve)
+    assert "off by" not in "".join(f.message for f in got.findings if f.kind == "nan-mismatch")
+
+
 def test_a_lost_sign_of_zero_is_named() -> None:
     (finding,) = only("sin", "float64", [[-0.0]], [0.0], {"n": 1}).findings
     assert "expected -0.0" in finding.message
