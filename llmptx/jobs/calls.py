@@ -78,9 +78,11 @@ class Lane:
                 self._change.wait(left)
         self.check()
 
-    def enter(self) -> None:
+    def enter(self) -> bool:
+        """A request goes out; False once the run is ending, and then none may."""
         with self._change:
-            self._out += 1
+            self._out += not self._stopped
+            return not self._stopped
 
     def leave(self) -> None:
         with self._change:
@@ -156,7 +158,9 @@ class Caller:
                     raise
 
     def _send(self, call: Call, prompt: Prompt) -> Completion:
-        self.lane.enter()
+        if not self.lane.enter():
+            self.ledger.release(call.key)
+            raise StoppedError
         try:
             self.ledger.sent(call.key)
             try:
