@@ -175,8 +175,9 @@ def _fits(opcode: str, modifiers: tuple[str, ...]) -> tuple[tuple[Form, dict[str
     rows = _TABLE.get(opcode, [])
     for order in _orders(modifiers):
         text = "".join("." + m for m in order)
-        if fits := tuple((row, modifier_values(row, found)) for row in rows if (found := row.regex.match(text))):
-            return fits
+        fits = [(row, modifier_values(row, found)) for row in rows if (found := row.regex.match(text))]
+        if fits:
+            return tuple(fits)
     return ()
 
 

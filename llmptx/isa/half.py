@@ -11,6 +11,7 @@ from llmptx.isa.arith import (
     B16,
     float_extreme_by,
     flush_if,
+    flushed,
     fma_bf16,
     from_bf16,
     on_f16s,
@@ -109,3 +110,25 @@ for _opcode in ("min", "max"):
     _bf16_rows(_opcode, "[.NaN][.xorsign.abs]", "dab", "-0 < +0; NaN loses to a number, unless .NaN.")
 for _opcode in ("tanh", "ex2"):
     _f16_rows(_opcode, ".approx", "da", "")
+
+
+@form("tanh.approx.bf16  d:b16, a:b16")
+def tanh_bf16(e: Emitter, m: Modifiers, a: Value) -> Value:
+    """The f32 approximation, rounded: well within the format's own bound."""
+    return to_bf16(e, e.approx("tanh", from_bf16(e, a)))
+
+
+@form("ex2.approx.ftz.bf16  d:b16, a:b16")
+def ex2_bf16(e: Emitter, m: Modifiers, a: Value) -> Value:
+    result = from_bf16(e, to_bf16(e, e.approx("ex2", flushed(e, from_bf16(e, a)))))
+    return to_bf16(e, flushed(e, result))
+
+
+@form("tanh.approx.bf16x2  d:b32, a:b32")
+def tanh_bf16x2(e: Emitter, m: Modifiers, a: Value) -> Value:
+    return on_halves(e, lambda x: tanh_bf16(e, m, x), a)
+
+
+@form("ex2.approx.ftz.bf16x2  d:b32, a:b32")
+def ex2_bf16x2(e: Emitter, m: Modifiers, a: Value) -> Value:
+    return on_halves(e, lambda x: ex2_bf16(e, m, x), a)

@@ -139,7 +139,9 @@ def test_rounding_to_integral_values_keeps_signed_zeros(width: int, data: st.Dat
     a = data.draw(floats(width))
     value = number(a, width)
     for rnd, numpy_function in {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}.items():
-        same(run(f"cvt.{rnd}.f{width}.f{width}", a), float(numpy_function(np.float64(value))), width)
+        with np.errstate(invalid="ignore"):
+            want = float(numpy_function(np.float64(value)))
+        same(run(f"cvt.{rnd}.f{width}.f{width}", a), want, width)
     assert run(f"cvt.rpi.f{width}.f{width}", bits(-0.5, width)) == bits(-0.0, width)
 
 
