@@ -5,6 +5,7 @@ A stage takes a Trial and gives Progress: findings and how many cases ran. Order
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from llmptx.record import Finding, Level
 from llmptx.verify.inputs import Case, cases
-from llmptx.verify.plan_run import PLAIN, Setup, blocks_of, element_alignment, outputs
+from llmptx.verify.plan_run import PLAIN, Setup, blocks_of, element_alignment, job, outputs
 from llmptx.verify.trial import OTHER_POISON, Kept, Trial
 
 SANITIZED_CASES = 12
@@ -20,6 +21,8 @@ VARIED_CASES = 4
 SCHEDULES = 3
 WIDTH_CASES = 2
 CHUNK = 1 << 22
+# One thread at a time, a block of 256 that waits a dozen times takes some 30 ms.
+WIDTH_THREADS = 1 << 12
 
 Tick = Callable[[int, int], None]
 
@@ -114,7 +117,8 @@ def approximations(trial: Trial, tick: Tick) -> Result:
 
 def widths(trial: Trial, tick: Tick) -> Result:
     """One thread at a time gives the bits that a warp at a time gives."""
-    chosen = varied(trial.kept, WIDTH_CASES)
+    few = [kept for kept in trial.kept if _threads(trial, kept) <= WIDTH_THREADS]
+    chosen = varied(few or sorted(trial.kept, key=lambda k: _threads(trial, k))[:1], WIDTH_CASES)
     runs = [(kept, Setup(width=1), "one thread at a time") for kept in chosen]
     return _variations(trial, runs, tick, nondeterminism=True)
 
@@ -125,6 +129,12 @@ def hardware(trial: Trial, tick: Tick) -> Result:
     Where an instruction is only bounded, or floats are added in an order nobody fixes, the tolerance decides.
     """
     free = trial.reading.approximate or trial.reading.unordered
+def _threads(trial: Trial, kept: Kept) -> int:
+    """How many threads a case launches."""
+    launches = job(trial.text, trial.plan, trial.routine, trial.signature, kept.case).launches
+    return sum(math.prod(launch.grid) * math.prod(launch.block) for launch in launches)
+
+
     runs = [(kept, PLAIN, "on the GPU") for kept in trial.kept]
     return _variations(trial, runs, tick, nondeterminism=not free)
 
