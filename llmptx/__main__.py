@@ -1,0 +1,5 @@
+"""`python -m llmptx` is `llmptx`."""
+
+from llmptx.cli import main
+
+main(prog_name="llmptx")

@@ -1,0 +1,100 @@
+"""`llmptx doctor`: what this machine has, and what each thing adds."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+
+from llmptx.commands.output import TOOLCHAIN, cell, json_option, print_json, stdout, table
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing the machine has or lacks. needed: without it nothing is judged. adds: what it is good for."""
+
+    name: str
+    found: bool
+    what: str
+    adds: str
+    needed: bool = False
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """What this machine has, and what each thing adds; exit 5 where one that is needed is missing."""
+    facts = [*_engine(), *_toolchain(), *_gpu(), *_models()]
+    if as_json:
+        print_json(facts)
+    else:
+        listing = table("", "", "found", "what it adds")
+        for fact in facts:
+            mark, style = ("yes", "green") if fact.found else ("no", "red" if fact.needed else "yellow")
+            listing.add_row(cell(mark, style), cell(fact.name), cell(fact.what), cell(fact.adds, "dim"))
+        stdout().print(listing)
+    context.exit(TOOLCHAIN if any(fact.needed and not fact.found for fact in facts) else 0)
+
+
+def _engine() -> Iterator[Fact]:
+    where = f"{platform.python_version()} at {sys.executable}"
+    yield Fact("python", sys.version_info >= (3, 11), where, "runs llmptx; 3.11 or later", needed=True)
+    adds = "compiles PTX for this CPU"
+    try:
+        import llvmlite
+        import llvmlite.binding as llvm
+
+        version = ".".join(map(str, llvm.llvm_version_info))
+        yield Fact("llvmlite", True, f"{llvmlite.__version__}, LLVM {version}", adds, needed=True)
+        features = llvm.get_host_cpu_features()
+        vectors = [name for name in ("sse4.2", "avx2", "fma", "avx512f", "neon", "sve") if features.get(name)]
+        what = (
+            f"{llvm.get_host_cpu_name()}, {os.cpu_count()} CPUs: {', '.join(vectors) or 'no vectors known'}"
+        )
+        yield Fact("cpu", True, what, "a warp runs as vectors of these")
+    except (ImportError, OSError, RuntimeError) as error:
+        yield Fact("llvmlite", False, f"cannot be used: {error}", adds, needed=True)
+
+
+def _toolchain() -> Iterator[Fact]:
+    from llmptx.toolchain.ptxas import ToolchainMissing, find_ptxas, version
+
+    adds = "assembles every candidate for sm_80, sm_90, sm_100: errors, registers, spills"
+    path = find_ptxas()
+    try:
+        yield Fact("ptxas", path is not None, f"{version()} at {path}", adds, needed=True)
+    except (ToolchainMissing, OSError) as error:
+        yield Fact("ptxas", False, str(error), adds, needed=True)
+
+
+def _gpu() -> Iterator[Fact]:
+    adds = "device=cuda: the same kernels on hardware, compared bit by bit"
+    try:
+        import cupy
+    except ImportError:
+        yield Fact("gpu", False, "cupy is not installed: pip install 'llmptx[gpu]'", adds)
+        return
+    if not cupy.is_available():
+        yield Fact("gpu", False, f"cupy {cupy.__version__}, but no NVIDIA GPU or driver", adds)
+        return
+    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    yield Fact("gpu", True, f"cupy {cupy.__version__}, {name}", adds)
+
+
+def _models() -> Iterator[Fact]:
+    from llmptx.llm.profiles import known
+
+    for profile in known():
+        if not profile.base_url:
+            what = "answers from the kernels shipped here"
+            yield Fact(f"model {profile.name}", True, what, "the whole path without key or network")
+            continue
+        has = bool(profile.api_key())
+        key = f"${profile.key} is {'set' if has else 'not set'}"
+        what = f"{', '.join(profile.models)} at {profile.base_url}; {key}"
+        yield Fact(f"model {profile.name}", has, what, f"replies under {profile.terms} terms")

@@ -1,0 +1,159 @@
+"""`llmptx jobs`: batch jobs from a file, and every job's state."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from llmptx.commands.output import (
+    NO,
+    Workspace,
+    cell,
+    json_option,
+    pass_workspace,
+    print_json,
+    stdout,
+    table,
+)
+from llmptx.commands.rewrite import print_summary, work
+
+if TYPE_CHECKING:
+    from llmptx.jobs import JobRow
+
+
+@click.group()
+def jobs() -> None:
+    """Batch jobs: durable, resumable, and no reply is paid for twice."""
+
+
+@jobs.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@pass_workspace
+def submit(workspace: Workspace, file: Path, as_json: bool) -> None:
+    """File a job; `llmptx jobs resume` runs it.
+
+    FILE is TOML with the whole job, or JSONL with an item a line:
+    {"routine": "numpy.exp", "dtype": "float32"}.
+    """
+    from llmptx.jobs import Store, load
+
+    spec = load(file)
+    with Store(workspace.store) as store:
+        job = store.submit(spec)
+        items = len(store.items(job))
+    if as_json:
+        print_json({"job": job, "items": items})
+    else:
+        click.echo(f"job {job}: {items} items; run it with: llmptx jobs resume {job}")
+
+
+@jobs.command("list")
+@json_option
+@pass_workspace
+@click.pass_context
+def list_(context: click.Context, workspace: Workspace, as_json: bool) -> None:
+    """Every job and where it stands."""
+    from llmptx.jobs import Store
+
+    if not workspace.store.exists():
+        rows: tuple[JobRow, ...] = ()
+    else:
+        with Store(workspace.store, readonly=True) as store:
+            rows = store.jobs()
+    if as_json:
+        print_json([_row(row) for row in rows])
+    elif rows:
+        listing = table(
+            "job",
+            "created",
+            "model",
+            "level",
+            "done",
+            "failed",
+            "waiting",
+            right=("job", "done", "failed", "waiting"),
+        )
+        for row in rows:
+            counts = [str(row.states.get(state, 0)) for state in ("done", "failed", "pending")]
+            if row.cancelled:
+                counts[2] += " (cancelled)"
+            listing.add_row(str(row.id), _when(row), cell(row.spec.model), row.spec.level, *counts)
+        stdout().print(listing)
+    else:
+        click.echo("no jobs yet; begin one with: llmptx rewrite ROUTINE")
+    context.exit(0 if rows else NO)
+
+
+@jobs.command()
+@click.argument("job", type=int)
+@json_option
+@pass_workspace
+def show(workspace: Workspace, job: int, as_json: bool) -> None:
+    """A job's items, and what became of each."""
+    from llmptx.jobs import Store, summary
+
+    with Store(workspace.store, readonly=True) as store:
+        row = store.job(job)
+        items = store.items(job)
+        standing = summary(store, job)
+    if as_json:
+        print_json({**_row(row), "items": [asdict(item) for item in items], "summary": standing})
+        return
+    click.echo(f"job {job}, {_when(row)}, model {row.spec.model}, level {row.spec.level}")
+    print_summary(standing)
+
+
+@jobs.command()
+@click.argument("job", type=int)
+@click.option(
+    "--retry-unknown",
+    is_flag=True,
+    help="Send calls again whose replies a crash lost: they may be billed twice.",
+)
+@json_option
+@pass_workspace
+@click.pass_context
+def resume(
+    context: click.Context, workspace: Workspace, job: int, retry_unknown: bool, as_json: bool
+) -> None:
+    """Go on with a job: what is done stays, what failed is tried again."""
+    from llmptx.jobs import Store
+
+    with Store(workspace.store) as store:
+        store.reopen(job)
+        context.exit(work(workspace, store, job, as_json, retry_unknown))
+
+
+@jobs.command()
+@click.argument("job", type=int)
+@json_option
+@pass_workspace
+def cancel(workspace: Workspace, job: int, as_json: bool) -> None:
+    """Begin nothing more of a job; what is done is kept."""
+    from llmptx.jobs import Store
+
+    with Store(workspace.store) as store:
+        store.cancel(job)
+    if as_json:
+        print_json({"job": job, "cancelled": True})
+    else:
+        click.echo(f"job {job} is cancelled; llmptx jobs resume {job} takes it up again")
+
+
+def _row(row: JobRow) -> dict[str, Any]:
+    return {
+        "job": row.id,
+        "created": datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds"),
+        "cancelled": row.cancelled,
+        "states": row.states,
+        "spec": row.spec.model_dump(mode="json", by_alias=True),
+    }
+
+
+def _when(row: JobRow) -> str:
+    return datetime.fromtimestamp(row.created, UTC).strftime("%Y-%m-%d %H:%M UTC")
