@@ -106,7 +106,7 @@ def _collect(
             changed.append(buffer.name)
         if buffer.role != "input":
             buffers[buffer.name] = memory.view(np.dtype(buffer.dtype)).copy()
-            if job.check:
+            if job.check and buffer.role == "output":
                 states = session.arena.states(areas[buffer.name])
                 written = (states & INITIALISED).astype(bool).reshape(-1, np.dtype(buffer.dtype).itemsize)
                 unwritten[buffer.name] = ~written.all(axis=1)
