@@ -1,6 +1,7 @@
 """The nouns of llmptx: frozen values, addressed by the SHA-256 of their canonical content.
 
-This module knows nothing of PTX, numpy, models or disks. Everything else imports it; it imports nothing of ours.
+This module knows nothing of PTX, numpy, models or disks. Everything else imports it; it imports nothing of
+ours.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class Routine:
     name        dotted public name, `numpy.add`
     summary     one sentence for the prompt and the page
     reference   numpy/scipy source text or formula shown beside the PTX
-    notes       the numerical fine print a kernel must honour (NaN, signed zero, wrap-around, ties), a line each
+    notes       the numerical fine print a kernel must honour (NaN, signed zero, wrap-around, ties), a line
+                each
     extents     names of the extents in ABI order, after the buffers (`("n",)`, `("outer", "n", "inner")`)
     sizes       element counts of every input then every output, as expressions over the extents
     tolerance   rule for each signature's dtype, by dtype name
@@ -128,7 +130,11 @@ class Routine:
         """Kernel parameter names in ABI order: inputs, outputs, extents."""
         signature = self.signature(dtype)
         inputs = tuple(f"in{i}" for i in range(len(signature.inputs)))
-        outputs = ("out",) if len(signature.outputs) == 1 else tuple(f"out{i}" for i in range(len(signature.outputs)))
+        outputs = (
+            ("out",)
+            if len(signature.outputs) == 1
+            else tuple(f"out{i}" for i in range(len(signature.outputs)))
+        )
         return inputs + outputs + self.extents
 
     def spec_hash(self, dtype: str) -> str:
@@ -184,7 +190,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model answered, raw: `finish` is the endpoint's reason; `reasoning_kind` full, summary, encrypted, none."""
+    """What a model answered, raw: `finish` is the endpoint's reason; `reasoning_kind` full, summary,
+    encrypted, none.
+    """
 
     model: str
     endpoint: str
@@ -198,7 +206,9 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """PTX text and what it claims to compute. `hash` is of the normalised text: the certificate binds to it."""
+    """PTX text and what it claims to compute. `hash` is of the normalised text: the certificate binds to
+    it.
+    """
 
     routine: str
     dtype: str
@@ -338,7 +348,9 @@ class Record:
 
     @property
     def hash(self) -> str:
-        """Of everything but when it was made and how long things took, so a resumed run files the same record."""
+        """Of everything but when it was made and how long things took, so a resumed run files the same
+        record.
+        """
         return digest(_timeless(dataclasses.asdict(self)))
 
     def to_json(self) -> str:
@@ -350,7 +362,9 @@ class Record:
         _expect(data, "llmptx/record/1")
         attempts = []
         for a in data["attempts"]:
-            prompt = Prompt(**{**a["prompt"], "messages": tuple(Message(**m) for m in a["prompt"]["messages"])})
+            prompt = Prompt(
+                **{**a["prompt"], "messages": tuple(Message(**m) for m in a["prompt"]["messages"])}
+            )
             completion = Completion(**{**a["completion"], "usage": Usage(**a["completion"]["usage"])})
             candidate = Candidate(**a["candidate"]) if a["candidate"] else None
             verdict = Verdict.from_dict(a["verdict"]) if a["verdict"] else None

@@ -1,6 +1,8 @@
-"""Memory as the emitter sees it: one masked vector access where lanes are consecutive, gathers where they are not.
+"""Memory as the emitter sees it: one masked vector access where lanes are consecutive, gathers where they
+are not.
 
-In checked mode every access goes through the sanitizer instead. Knows addresses and masks; no registers, no control flow.
+In checked mode every access goes through the sanitizer instead. Knows addresses and masks; no registers, no
+control flow.
 """
 
 from __future__ import annotations
@@ -84,7 +86,9 @@ class Memory(Emit):
         if space in ("shared", "local", "param"):
             return self.add(self.extended(value), self.window(space))
         if value.type.bits != 64:
-            raise PtxError(f"a {space or 'generic'} address is 64 bits wide here, this one is {value.type.bits}")
+            raise PtxError(
+                f"a {space or 'generic'} address is 64 bits wide here, this one is {value.type.bits}"
+            )
         return value
 
     def to_generic(self, space: str, a: Value) -> Value:
@@ -134,7 +138,9 @@ class Memory(Emit):
             return ir.Constant(I1, 1)
         if self.width == 1:
             return mask
-        return self.b.icmp_unsigned("!=", self.b.bitcast(mask, ir.IntType(self.width)), ir.Constant(ir.IntType(self.width), 0))
+        return self.b.icmp_unsigned(
+            "!=", self.b.bitcast(mask, ir.IntType(self.width)), ir.Constant(ir.IntType(self.width), 0)
+        )
 
     # accesses
 
@@ -204,7 +210,9 @@ class Memory(Emit):
             whole = self.call(name, vector, [where, ir.Constant(I32, 1), mask, zero])
         if count == 1:
             return [Value(type, "v", whole)]
-        return [Value(type, "v", self._pick(whole, range(i, self.width * count, count))) for i in range(count)]
+        return [
+            Value(type, "v", self._pick(whole, range(i, self.width * count, count))) for i in range(count)
+        ]
 
     def _pick(self, vector: IR, lanes: range | list[int]) -> IR:
         order = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
@@ -295,7 +303,9 @@ class Memory(Emit):
         pointer = self.generic(space_name(space) or address.space, address.value)
         machine = canonical(type)
         if self.check:
-            mask = self._checked("san_atomic", pointer, [ir.Constant(I32, type.bytes), ir.Constant(I32, self.width)])
+            mask = self._checked(
+                "san_atomic", pointer, [ir.Constant(I32, type.bytes), ir.Constant(I32, self.width)]
+            )
         else:
             mask = self.bits(self.mask)
             self._spill("addresses", self.vector(pointer))

@@ -1,7 +1,10 @@
-"""What `.approx` instructions return: any result within the manual's bound is conforming, so there are three settings.
+"""What `.approx` instructions return: any result within the manual's bound is conforming, so there are
+three settings.
 
-exact gives the correctly rounded result (computed in f64, where the error is below 2^-49); low and high push every result to
-the ends of the documented bound, so that what holds under all three holds on any chip. Bounds: PTX ISA 9.7.3-9.7.4.
+exact gives the correctly rounded result (computed in f64, where the error is below 2^-49); low and high
+push every result to
+the ends of the documented bound, so that what holds under all three holds on any chip. Bounds: PTX ISA
+9.7.3-9.7.4.
 """
 
 from __future__ import annotations
@@ -41,7 +44,9 @@ def approx(e: Emit, name: str, a: Value, b: Value | None) -> Value:
 
 
 def _pushed(e: Emit, name: str, x: Value, exact: Value, sign: float) -> Value:
-    """exact + sign x bound, rounded back inside; specials (NaN, infinities, zeros) are exact whatever the setting."""
+    """exact + sign x bound, rounded back inside; specials (NaN, infinities, zeros) are exact whatever the
+    setting.
+    """
     kind, size = BOUNDS[name]
     if kind == "ulp":
         # One f32 ULP at |y| in [2^k, 2^(k+1)) is 2^(k-23), and never below the subnormal spacing.
@@ -101,7 +106,9 @@ def polynomial(e: Emit, x: Value, coefficients: list[float]) -> Value:
 
 
 def exp2(e: Emit, x: Value) -> Value:
-    """2^x in f64 for results within f64's range of f32 inputs; beyond [-300, 300] saturates to 0 or infinity in f32."""
+    """2^x in f64 for results within f64's range of f32 inputs; beyond [-300, 300] saturates to 0 or
+    infinity in f32.
+    """
     clamped = e.select(e.fcmp("ogt", x, e.const(F64, 300.0)), e.const(F64, 300.0), x)
     clamped = e.select(e.fcmp("olt", clamped, e.const(F64, -300.0)), e.const(F64, -300.0), clamped)
     whole = e.fround(clamped, "rn")
@@ -136,7 +143,9 @@ def log2(e: Emit, x: Value) -> Value:
 
 
 def _quadrant(e: Emit, x: Value) -> tuple[Value, Value]:
-    """(r in about [-pi/4, pi/4], quadrant). Three-part pi/2: right to f32 well past the +-100 pi the manual speaks of."""
+    """(r in about [-pi/4, pi/4], quadrant). Three-part pi/2: right to f32 well past the +-100 pi the manual
+    speaks of.
+    """
     k = e.fround(e.fmul(x, e.const(F64, 2.0 / math.pi)), "rn")
     r = e.fma(k, e.const(F64, -1.5707963267948966), x)
     r = e.fma(k, e.const(F64, -6.123233995736766e-17), r)
@@ -184,7 +193,9 @@ def tanh(e: Emit, x: Value) -> Value:
     """By the series near 0, where the quotient of exponentials cancels."""
     square = e.fmul(x, x)
     # tanh x = x - x^3/3 + 2x^5/15 - ...; 17 terms' worth of accuracy is not needed below 2^-4.
-    near = e.fmul(x, polynomial(e, square, [1.0, -1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925, 21844 / 6081075]))
+    near = e.fmul(
+        x, polynomial(e, square, [1.0, -1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925, 21844 / 6081075])
+    )
     u = exp2(e, e.fmul(e.fabs(x), e.const(F64, 2.0 / math.log(2.0))))
     one = e.const(F64, 1.0)
     far = e.fsub(one, e.fdiv(e.const(F64, 2.0), e.fadd(u, one)))

@@ -25,7 +25,9 @@ _SIGNATURE = ctypes.CFUNCTYPE(
 
 @dataclass(frozen=True)
 class Compiled:
-    """An entry as machine code for one block shape. `run(ctx, first block, last, first unit, last)`; 0 is success."""
+    """An entry as machine code for one block shape. `run(ctx, first block, last, first unit, last)`; 0 is
+    success.
+    """
 
     program: Program
     lowered: Lowered
@@ -69,7 +71,9 @@ def compile_entry(
         lowered = lower(program, flows.build(program, True), block_dim, 1, check, approx)
     engine = _machine_code(lowered, check)
     run = _SIGNATURE(engine.get_function_address("run"))
-    start = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("san_block")) if check else None
+    start = (
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("san_block")) if check else None
+    )
     return Compiled(program, lowered, block_dim, check, run, start, engine)
 
 

@@ -1,4 +1,6 @@
-"""The launch context: what compiled code and the host share, an array of 64-bit words. Word numbers, and nothing else."""
+"""The launch context: what compiled code and the host share, an array of 64-bit words. Word numbers, and
+nothing else.
+"""
 
 from __future__ import annotations
 

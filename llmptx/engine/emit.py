@@ -1,12 +1,15 @@
 """The emitter the table's rows are lowered with: exact primitives as LLVM vector or scalar code.
 
-A value is uniform (one scalar for the warp), affine (lane 0's scalar and a constant stride), or varying (a vector of W
-lanes). Arithmetic stays scalar as long as it can, so an address that is base + lane x size is known as such when it is used.
+A value is uniform (one scalar for the warp), affine (lane 0's scalar and a constant stride), or varying (a
+vector of W
+lanes). Arithmetic stays scalar as long as it can, so an address that is base + lane x size is known as such
+when it is used.
 Knows values only; control flow is `lower`'s, memory and lanes are `access`'s and `lanes`'.
 """
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +28,9 @@ BIG = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """type is canonical (b, f or pred). mult: a power of two that divides lane 0's integer; const: its value if known."""
+    """type is canonical (b, f or pred). mult: a power of two that divides lane 0's integer; const: its
+    value if known.
+    """
 
     type: Type
     kind: Literal["u", "a", "v"]
@@ -180,10 +185,18 @@ class Emit:
         return self.each(a.type, self.b.shl, a, b)
 
     def lshr(self, a: Value, b: Value) -> Value:
-        return self.each(a.type, self.b.lshr, a, b)
+        return self._folded(operator.rshift, a, b) or self.each(a.type, self.b.lshr, a, b)
 
     def ashr(self, a: Value, b: Value) -> Value:
         return self.each(a.type, self.b.ashr, a, b)
+
+    def _folded(self, f: Callable[[int, int], int], a: Value, b: Value) -> Value | None:
+        """The constant f(a, b), where both are known: a row's clamps and masks must not hide an affine
+        value.
+        """
+        if a.const is None or b.const is None:
+            return None
+        return self.const(a.type, f(a.const, b.const))
 
     def mulhi(self, a: Value, b: Value, signed: bool) -> Value:
         bits = a.type.bits
@@ -208,13 +221,13 @@ class Emit:
         return self.add(self.add(self.mul(a1, b1), self.lshr(cross, half)), self.lshr(other, half))
 
     def and_(self, a: Value, b: Value) -> Value:
-        return self.each(a.type, self.b.and_, a, b)
+        return self._folded(operator.and_, a, b) or self.each(a.type, self.b.and_, a, b)
 
     def or_(self, a: Value, b: Value) -> Value:
-        return self.each(a.type, self.b.or_, a, b)
+        return self._folded(operator.or_, a, b) or self.each(a.type, self.b.or_, a, b)
 
     def xor(self, a: Value, b: Value) -> Value:
-        return self.each(a.type, self.b.xor, a, b)
+        return self._folded(operator.xor, a, b) or self.each(a.type, self.b.xor, a, b)
 
     def not_(self, a: Value) -> Value:
         return self.xor(a, self.const(a.type, (1 << a.type.width) - 1))
@@ -245,12 +258,20 @@ class Emit:
     def icmp(self, op: str, a: Value, b: Value) -> Value:
         signs = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
         sign = signs[op if op in ("eq", "ne") else op[1:]]
+        if a.const is not None and b.const is not None:
+            shift = 1 << (a.type.width - 1) if op[0] == "s" else 0
+            x, y = a.const ^ shift, b.const ^ shift
+            return self.const(PRED, int(getattr(operator, op if op in ("eq", "ne") else op[1:])(x, y)))
         compare = self.b.icmp_signed if op[0] == "s" else self.b.icmp_unsigned
         return self.each(PRED, lambda x, y: compare(sign, x, y), a, b)
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:
+        if condition.const is not None:
+            return a if condition.const else b
         if condition.kind == "u" and a.kind == b.kind == "a" and a.stride == b.stride:
-            return self.linear(lambda x, y: self.b.select(condition.ir, x, y), a.stride, min(a.mult, b.mult), a, b)
+            return self.linear(
+                lambda x, y: self.b.select(condition.ir, x, y), a.stride, min(a.mult, b.mult), a, b
+            )
         if condition.kind == "u" and a.kind == b.kind == "u":
             chosen = self.b.select(condition.ir, a.ir, b.ir)
             return Value(a.type, "u", chosen, mult=min(a.mult, b.mult))
@@ -291,7 +312,7 @@ class Emit:
         if a.kind == "u":
             return Value(to, "u", f(a.ir, ir.IntType(bits)), mult=a.mult)
         # Lanes follow lane 0 into the wider type only if none wraps around on the way.
-        if a.kind == "a" and 0 < a.stride and a.stride * (self.width - 1) < a.mult:
+        if a.kind == "a" and a.stride > 0 and a.stride * (self.width - 1) < a.mult:
             return Value(to, "a", f(a.ir, ir.IntType(bits)), a.stride, a.mult)
         return Value(to, "v", f(self.vector(a), self.ir_type(to, "v")))
 
@@ -303,7 +324,9 @@ class Emit:
             return self.const(to, a.const)
         if a.kind == "v":
             return Value(to, "v", self.b.trunc(a.ir, self.ir_type(to, "v")))
-        result = self.linear(lambda x: self.b.trunc(x, ir.IntType(bits)), a.stride, a.mult, replace(a, type=to))
+        result = self.linear(
+            lambda x: self.b.trunc(x, ir.IntType(bits)), a.stride, a.mult, replace(a, type=to)
+        )
         return replace(result, type=to)
 
     def bitcast(self, a: Value, type: Type) -> Value:
@@ -344,13 +367,21 @@ class Emit:
         return self.each(type, lambda *xs: self._directed(name, rnd, xs[0].type, xs), *values)
 
     def _half(self, name: str, rnd: str, *values: Value) -> Value:
-        """f64 holds every f16 sum and product exactly; only fma and quotients need a sticky bit before the last rounding."""
+        """f64 holds every f16 sum and product exactly; only fma and quotients need a sticky bit before the
+        last rounding.
+        """
         wide = [self.fcast(v, F64) for v in values]
         if name == "fma":
             result = self.add_to_odd(self.fmul(wide[0], wide[1]), wide[2])
         else:
-            plain = {"fadd": self.fadd, "fsub": self.fsub, "fmul": self.fmul, "fdiv": self.fdiv, "sqrt": self.fsqrt}[name]
-            result = plain(*wide)
+            plain: dict[str, Callable[..., Value]] = {
+                "fadd": self.fadd,
+                "fsub": self.fsub,
+                "fmul": self.fmul,
+                "fdiv": self.fdiv,
+                "sqrt": self.fsqrt,
+            }
+            result = plain[name](*wide)
         return self.fcast(result, Type("f", 16), rnd)
 
     def add_to_odd(self, a: Value, b: Value) -> Value:
@@ -443,7 +474,8 @@ class Emit:
     def itof(self, a: Value, type: Type, signed: bool, rnd: str = "rn") -> Value:
         type = canonical(type)
         if type.bits == 16:
-            # Through f64: exact below 2^53, and beyond that f16 overflows whatever the rounding of the last bit.
+            # Through f64: exact below 2^53, and beyond that f16 overflows whatever the rounding of the last
+            # bit.
             return self.fcast(self.itof(a, F64, signed), type, rnd)
         convert = self.b.sitofp if signed else self.b.uitofp
         if rnd == "rn":

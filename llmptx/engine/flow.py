@@ -131,7 +131,8 @@ class Flow:
 
 
 def build(program: Program, threads: bool) -> Flow:
-    """Blocks of the program, unreachable ones gone, cut at barriers; for threads one at a time at warp operations too.
+    """Blocks of the program, unreachable ones gone, cut at barriers; for threads one at a time at warp
+    operations too.
 
     Raises Irreducible for a loop with two ways in, unless for threads.
     """
@@ -192,7 +193,9 @@ def _place(
         leaving, following = fresh(), fresh()
         block.end = Branch(ins.guard.reg.name, ins.guard.negated, leaving.index, following.index, ins.pc)
         return following
-    if opcode in BARRIERS and "warp" not in ins.matched.instruction.modifiers or (cut_warp_ops and _of_warp(ins)):
+    if (opcode in BARRIERS and "warp" not in ins.matched.instruction.modifiers) or (
+        cut_warp_ops and _of_warp(ins)
+    ):
         sync = block
         following = fresh()
         if ins.guard is not None:
@@ -291,10 +294,7 @@ def _layout(flow: Flow, nodes: set[int], entry: int, parent: Loop | None) -> Non
                 flow.loop_of[only] = parent
             continue
         heads = {
-            s
-            for b in nodes - component
-            for s in flow.blocks[b].successors
-            if s in component and s != header
+            s for b in nodes - component for s in flow.blocks[b].successors if s in component and s != header
         }
         if entry in component:
             heads.add(entry)
@@ -307,7 +307,9 @@ def _layout(flow: Flow, nodes: set[int], entry: int, parent: Loop | None) -> Non
 
 
 def _components(flow: Flow, nodes: set[int], entry: int, header: int | None) -> list[set[int]]:
-    """Strongly connected components in topological order; edges back to `header` do not count (Tarjan, no recursion)."""
+    """Strongly connected components in topological order; edges back to `header` do not count (Tarjan, no
+    recursion).
+    """
 
     def edges(node: int) -> Iterable[int]:
         return [s for s in flow.blocks[node].successors if s in nodes and s != header]
@@ -366,7 +368,9 @@ def uses(program: Program, ins: Ins) -> set[str]:
 
 def defs(program: Program, ins: Ins) -> list[str]:
     """Registers written, in order."""
-    found = [n for spec, operand, _ in ins.matched.operands if spec.destination for n in registers_of(operand)]
+    found = [
+        n for spec, operand, _ in ins.matched.operands if spec.destination for n in registers_of(operand)
+    ]
     if (slot := _slot_of(ins)) and ins.opcode == "st":
         found += [name for name, _ in slot_names(program, ins, slot)]
     return found
@@ -374,7 +378,9 @@ def defs(program: Program, ins: Ins) -> list[str]:
 
 def _slot_of(ins: Ins) -> Slot | None:
     """The call parameter an `ld.param` or `st.param` names, if it is no kernel parameter."""
-    if ins.opcode not in ("ld", "st") or not any(m.startswith("param") for m in ins.matched.instruction.modifiers):
+    if ins.opcode not in ("ld", "st") or not any(
+        m.startswith("param") for m in ins.matched.instruction.modifiers
+    ):
         return None
     address = next(o for o in ins.matched.instruction.operands if isinstance(o, Addr))
     if isinstance(address.base, Sym):
@@ -383,14 +389,19 @@ def _slot_of(ins: Ins) -> Slot | None:
 
 
 def slot_names(program: Program, ins: Ins, slot: Slot) -> list[tuple[str, int]]:
-    """(register, byte offset) of every element an access of a call parameter touches; [] for kernel parameters."""
+    """(register, byte offset) of every element an access of a call parameter touches; [] for kernel
+    parameters.
+    """
     if slot.name not in program.slots:
         return []
     type: Type = ins.matched.modifiers.get("type")
     count = next((len(o.elements) for o in ins.matched.instruction.operands if isinstance(o, Vec)), 1)
     span = program.spans[ins.pc]
     return [
-        (slot_register(program, slot.name, slot.offset + i * type.bytes, type, span), slot.offset + i * type.bytes)
+        (
+            slot_register(program, slot.name, slot.offset + i * type.bytes, type, span),
+            slot.offset + i * type.bytes,
+        )
         for i in range(count)
     ]
 
@@ -402,7 +413,9 @@ def end_uses(program: Program, end: Terminator) -> set[str]:
         case Sync(ins, _):
             return uses(program, ins)
         case Switch(ins, _):
-            return {o.name for o in ins.matched.instruction.operands if isinstance(o, Reg)} & set(program.registers)
+            return {o.name for o in ins.matched.instruction.operands if isinstance(o, Reg)} & set(
+                program.registers
+            )
         case _:
             return set()
 
@@ -447,7 +460,9 @@ def _liveness(flow: Flow) -> None:
 
 
 def mark_divergence(flow: Flow, varies: Callable[[Block], bool]) -> bool:
-    """Marks blocks between a branch on a varying predicate and the point where all its ways meet. True if any is new."""
+    """Marks blocks between a branch on a varying predicate and the point where all its ways meet. True if
+    any is new.
+    """
     changed = False
     post = _postdominators(flow)
     for block in flow.blocks:
@@ -467,7 +482,9 @@ def mark_divergence(flow: Flow, varies: Callable[[Block], bool]) -> bool:
 
 
 def _postdominators(flow: Flow) -> dict[int, int]:
-    """Immediate post-dominator of every block; -1 is the exit of them all (bit sets: graphs here are small)."""
+    """Immediate post-dominator of every block; -1 is the exit of them all (bit sets: graphs here are
+    small).
+    """
     every = (1 << (len(flow.blocks) + 1)) - 1
     leave = 1 << len(flow.blocks)
     sets = {b.index: every for b in flow.blocks}

@@ -1,6 +1,7 @@
 """What lanes of a warp do together: shuffles, votes, matches, reductions.
 
-With a warp as a vector they are register operations. One thread at a time they are cuts: the thread leaves its operands
+With a warp as a vector they are register operations. One thread at a time they are cuts: the thread leaves
+its operands
 in its mailbox and comes back when the scheduler has answered.
 """
 
@@ -27,7 +28,8 @@ class NeedsThreads(Exception):  # noqa: N818 - a fact about the code, not a faul
 class Lanes(Memory):
     """Adds warp operations to the emitter.
 
-    suspend   (what, operands, result types) -> results: a cut, given by the lowering; None inside a warp vector
+    suspend   (what, operands, result types) -> results: a cut, given by the lowering; None inside a warp
+              vector
     fail      ends the launch with a reason, given by the lowering
     """
 
@@ -91,7 +93,9 @@ class Lanes(Memory):
         return Value(B32, "v", self._pick(self.vector(a), sources)), flags
 
     def _converge(self) -> None:
-        """Lanes that meet in a .sync operation are ordered: what one wrote before, the others may read after."""
+        """Lanes that meet in a .sync operation are ordered: what one wrote before, the others may read
+        after.
+        """
         if self.check:
             warp = self.unit if self.width > 1 else self.b.lshr(self.unit, ir.Constant(I32, 5))
             epochs = self.b.inttoptr(self.word("warp_epochs"), PTR)
@@ -153,7 +157,16 @@ class Lanes(Memory):
         if mask.kind != "u":
             raise NeedsThreads
         self._converge()
-        identity = {"add": 0, "or": 0, "xor": 0, "and": -1, "umin": -1, "umax": 0, "smin": 2**31 - 1, "smax": -(2**31)}
+        identity = {
+            "add": 0,
+            "or": 0,
+            "xor": 0,
+            "and": -1,
+            "umin": -1,
+            "umax": 0,
+            "smin": 2**31 - 1,
+            "smax": -(2**31),
+        }
         verb = (("s" if signed else "u") + op) if op in ("min", "max") else op
         neutral = self.const(B32, identity[verb])
         members = self.b.and_(mask.ir, self.bits(self.mask))
@@ -196,8 +209,8 @@ def source_lane(mode: str, lane: int, b: int, c: int) -> tuple[int, bool]:
     segment, clamp, step = (c >> 8) & 31, c & 31, b & 31
     low = lane & segment
     limit = low | (clamp & ~segment & 31)
-    j = {"up": lane - step, "down": lane + step, "bfly": lane ^ step, "idx": low | (step & ~segment & 31)}[mode]
+    j = {"up": lane - step, "down": lane + step, "bfly": lane ^ step, "idx": low | (step & ~segment & 31)}[
+        mode
+    ]
     within = j >= limit if mode == "up" else j <= limit
     return (j if within else lane) & 31, within
-
-

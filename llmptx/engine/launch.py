@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from llmptx.engine import context
 from llmptx.engine.compile import Compiled
-from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Arena, Area
+from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area, Arena
 from llmptx.engine.threads import Scheduler
 from llmptx.ptx import ast
 from llmptx.ptx.errors import PtxError
@@ -26,7 +26,7 @@ from llmptx.record import Finding, FindingKind
 SHARED_LIMIT = 227 * 1024
 ROOM = 64
 CANARY = 0xC7
-PARALLEL_THREADS = 1 << 15
+PARALLEL_THREADS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ class Session:
             variables |= kernel.program.module_variables
             for worker in range(workers):
                 sizes[f".shared{number}.{worker}"] = _shared_bytes(kernel, dynamic)
-                sizes[f".local{number}.{worker}"] = _local_stride(kernel) * kernel.units * kernel.lowered.width
+                sizes[f".local{number}.{worker}"] = (
+                    _local_stride(kernel) * kernel.units * kernel.lowered.width
+                )
         sizes |= {f"module variable {name}": v.size for name, v in variables.items()}
         self.arena = Arena(sizes, check)
         self.buffers = {
@@ -144,7 +146,9 @@ def _shared_bytes(kernel: Compiled, dynamic: int) -> int:
     static = kernel.program.shared_size
     total = -(-static // 128) * 128 + dynamic if kernel.program.dynamic_shared else static
     if total > SHARED_LIMIT:
-        raise PtxError(f"{kernel.program.entry.name} uses {total} bytes of shared memory; a block has {SHARED_LIMIT}")
+        raise PtxError(
+            f"{kernel.program.entry.name} uses {total} bytes of shared memory; a block has {SHARED_LIMIT}"
+        )
     return total
 
 
@@ -182,7 +186,9 @@ class _Launcher:
         blocks = grid[0] * grid[1] * grid[2]
         if blocks == 0:
             return []
-        order = np.random.default_rng(seed).permutation(blocks) if seed is not None and blocks < 1 << 22 else None
+        order = (
+            np.random.default_rng(seed).permutation(blocks) if seed is not None and blocks < 1 << 22 else None
+        )
         units = self.kernel.units
         mixed = np.random.default_rng(seed).permutation(units).astype(np.int32) if seed is not None else None
         for worker in self.workers:
@@ -205,7 +211,9 @@ class _Launcher:
     def _set_params(self, args: Sequence[int | bytes]) -> None:
         program = self.kernel.program
         if len(args) != len(program.params):
-            raise PtxError(f"{program.entry.name} takes {len(program.params)} parameters, {len(args)} were given")
+            raise PtxError(
+                f"{program.entry.name} takes {len(program.params)} parameters, {len(args)} were given"
+            )
         memory = self.session.arena.bytes(self.params)
         for placed, value in zip(program.params.values(), args, strict=True):
             size = placed.variable.size
@@ -319,11 +327,14 @@ class _Worker:
         lane = max(0, (mask & -mask).bit_length() - 1)
         thread = unit * self.kernel.lowered.width + (lane if self.kernel.lowered.width > 1 else 0)
         text: tuple[FindingKind, str] = {
-            context.FAIL_TIMEOUT: ("timeout", "the instruction budget ran out in this loop: it may never end"),
+            context.FAIL_TIMEOUT: (
+                "timeout",
+                "the instruction budget ran out in this loop: it may never end",
+            ),
             context.FAIL_TRAP: ("crash", "trap was executed"),
             context.FAIL_DIVERGENT: (
                 "barrier-divergence",
-                "only some threads of a warp reach this barrier; the others are elsewhere or have not come yet",
+                "only some threads of a warp reach this barrier; the others are elsewhere",
             ),
         }[kind]  # type: ignore[assignment]
         return self._located(text[0], text[1], self._get("fail_pc"), self._get("fail_block"), thread)
@@ -395,7 +406,11 @@ def _where(buffer: str, offset: int, arena: Arena) -> str:
     if not buffer:
         return "nowhere"
     name = buffer
-    for prefix, text in ((".shared", "shared memory"), (".local", "local memory"), (".params", "the parameters")):
+    for prefix, text in (
+        (".shared", "shared memory"),
+        (".local", "local memory"),
+        (".params", "the parameters"),
+    ):
         if buffer.startswith(prefix):
             name = text
     return f"byte {offset} of {name} ({arena.areas[buffer].size} bytes)"

@@ -1,7 +1,9 @@
 """A flat program to one LLVM function that runs a range of blocks.
 
-A unit is a warp (W lanes) or a thread (W = 1). Blocks of code are visited in reverse post-order, each with the mask of lanes
-that wait at it and skipped when there are none; where no branch diverges, branches are plain branches. At a barrier a unit
+A unit is a warp (W lanes) or a thread (W = 1). Blocks of code are visited in reverse post-order, each with
+the mask of lanes
+that wait at it and skipped when there are none; where no branch diverges, branches are plain branches. At a
+barrier a unit
 saves what it still needs to its frame and leaves; it comes back through the switch on its resume point.
 """
 
@@ -32,7 +34,8 @@ class Lowered:
     """LLVM text and what the host must know to run it.
 
     frame        bytes a unit's frame takes
-    stepped      units run one at a time under the host's scheduler: operations of several threads are in `waits`
+    stepped      units run one at a time under the host's scheduler: operations of several threads are in
+                 `waits`
     waits        by resume point: (what, pc), what as the emitter named it
     synchronises whether units have resume points at all
     """
@@ -61,7 +64,7 @@ def lower(
 
 
 def _simple_barriers(syncs: list[Ins], threads: int) -> bool:
-    """Whether every cut is a barrier of the whole block, all under one number: then no scheduler is needed."""
+    """Whether every cut is a barrier of the whole block, all under one number: no scheduler needed."""
     numbers = set()
     for ins in syncs:
         operands = ins.matched.instruction.operands
@@ -113,7 +116,10 @@ class _Lowering(Rows):
     def build(self) -> Lowered:
         self.ctx, first, last, unit0, unit1 = self.function.args
         b = self.b
-        self.words = {name: b.load(b.gep(self.ctx, [ir.Constant(I64, INDEX[name])], source_etype=I64), typ=I64) for name in WORDS}
+        self.words = {
+            name: b.load(b.gep(self.ctx, [ir.Constant(I64, INDEX[name])], source_etype=I64), typ=I64)
+            for name in WORDS
+        }
         self.scratch = {
             "addresses": self._bytes(8 * 32),
             "values": self._bytes(8 * 32 * 8),
@@ -128,7 +134,19 @@ class _Lowering(Rows):
         for index in self.flow.order:
             if self._soft_entry(index):
                 self.pending[index] = b.alloca(self._mask_type())
-        labels = ("block_head", "block_start", "round", "unit_head", "unit_start", "unit_done", "unit_next", "units_done", "block_next", "out", "failed")
+        labels = (
+            "block_head",
+            "block_start",
+            "round",
+            "unit_head",
+            "unit_start",
+            "unit_done",
+            "unit_next",
+            "units_done",
+            "block_next",
+            "out",
+            "failed",
+        )
         self.at = {name: self.function.append_basic_block(name) for name in labels}
         b.store(first, self.block_var)
         head = self.entry
@@ -207,7 +225,9 @@ class _Lowering(Rows):
             self._memset(b.inttoptr(self.word("resume"), PTR), 0, ir.Constant(I64, 4 * self.units))
 
     def _memset(self, where: IR, value: int, size: IR) -> None:
-        self.call("llvm.memset.p0.i64", ir.VoidType(), [where, ir.Constant(I8, value), size, ir.Constant(I1, 0)])
+        self.call(
+            "llvm.memset.p0.i64", ir.VoidType(), [where, ir.Constant(I8, value), size, ir.Constant(I1, 0)]
+        )
 
     def _permuted(self, number: IR, table: str, type: ir.Type) -> IR:
         """number, or table[number] where the host gave a permutation."""
@@ -265,8 +285,14 @@ class _Lowering(Rows):
                 one = ir.Constant(I64, 6)
                 zero32 = ir.Constant(I32, 0)
                 pc = b.load(self.last_pc_var, typ=I32)
-                self.call("san_report", ir.VoidType(), [self.ctx, one, pc, zero32, ir.Constant(I64, 0), waiting, ir.Constant(I64, 0)])
-        self._store_failure(FAIL_TIMEOUT, b.load(self.last_pc_var, typ=I32), ir.Constant(I32, 0), ir.Constant(I32, 0))
+                self.call(
+                    "san_report",
+                    ir.VoidType(),
+                    [self.ctx, one, pc, zero32, ir.Constant(I64, 0), waiting, ir.Constant(I64, 0)],
+                )
+        self._store_failure(
+            FAIL_TIMEOUT, b.load(self.last_pc_var, typ=I32), ir.Constant(I32, 0), ir.Constant(I32, 0)
+        )
         over = b.icmp_signed(">", rounds, self.word("budget"))
         b.cbranch(over, self.at["failed"], self.at["round"])
 
@@ -327,14 +353,18 @@ class _Lowering(Rows):
     # blocks of code
 
     def _hard(self, block: Block, target: int) -> bool:
-        """Whether the edge is a plain branch: every live lane goes the same way, and nobody waits elsewhere."""
+        """Whether the edge is a plain branch: every live lane goes the same way, and nobody waits
+        elsewhere.
+        """
         if block.divergent or self.flow.blocks[target].divergent:
             return False
         end = block.end
         if isinstance(end, Branch):
             return self._uniform(end.pred)
         if isinstance(end, Switch):
-            return all(self._uniform(o.name) for o in end.ins.matched.instruction.operands if isinstance(o, Reg))
+            return all(
+                self._uniform(o.name) for o in end.ins.matched.instruction.operands if isinstance(o, Reg)
+            )
         return True
 
     def _uniform(self, register: str) -> bool:
@@ -349,7 +379,9 @@ class _Lowering(Rows):
 
     def _code(self) -> None:
         self.bodies = {i: self.function.append_basic_block(f"b{i}") for i in self.flow.order}
-        self.checks = {i: self.function.append_basic_block(f"c{i}") for i in self.flow.order if i in self.pending}
+        self.checks = {
+            i: self.function.append_basic_block(f"c{i}") for i in self.flow.order if i in self.pending
+        }
         self.chain = self._chain()
         for index in self.flow.order:
             if index in self.pending:
@@ -488,10 +520,7 @@ class _Lowering(Rows):
     def _branch(self, block: Block, condition: Value, then: int, other: int) -> None:
         b = self.b
         if condition.kind == "u" and not block.divergent:
-            ways = []
-            for target in (then, other):
-                way = self.function.append_basic_block("way")
-                ways.append(way)
+            ways = [self.function.append_basic_block("way") for _ in range(2)]
             b.cbranch(condition.ir, *ways)
             for way, target in zip(ways, (then, other), strict=True):
                 b.position_at_end(way)
@@ -546,7 +575,11 @@ class _Lowering(Rows):
     def _report_divergence(self) -> None:
         zero = ir.Constant(I64, 0)
         pc, size = ir.Constant(I32, self.pc), ir.Constant(I32, 0)
-        self.call("san_report", ir.VoidType(), [self.ctx, ir.Constant(I64, 6), pc, self._first_thread(), zero, size, zero])
+        self.call(
+            "san_report",
+            ir.VoidType(),
+            [self.ctx, ir.Constant(I64, 6), pc, self._first_thread(), zero, size, zero],
+        )
 
     def barrier_reduce(self, op: str, id: Value, count: Value | None, a: Value, aligned: bool) -> Value:
         type = Type("b", 32) if op == "popc" else PRED
@@ -579,7 +612,11 @@ class _Lowering(Rows):
         number = len(self.waits) + 1
         self.waits[number] = (what, self.pc)
         written = {n for n in self.flow.definitions if any(i is end.ins for _, i in self.flow.definitions[n])}
-        live = sorted(self.flow.blocks[end.target].live_in - written) if end.ins.guard is None else sorted(self.flow.blocks[end.target].live_in)
+        live = (
+            sorted(self.flow.blocks[end.target].live_in - written)
+            if end.ins.guard is None
+            else sorted(self.flow.blocks[end.target].live_in)
+        )
         saved = [(self.slots[n], self._storage(n, self.program.registers[n])) for n in live]
         saved += [(self.budget_var, I64), (self.exited_var, self._mask_type())]
         frame = self._frame()
@@ -592,7 +629,9 @@ class _Lowering(Rows):
             at += size
         self.frame = max(self.frame, at + 64)
         for variable, type, offset in places:
-            b.store(b.load(variable, typ=type), b.gep(frame, [ir.Constant(I64, offset)], source_etype=I8), align=1)
+            b.store(
+                b.load(variable, typ=type), b.gep(frame, [ir.Constant(I64, offset)], source_etype=I8), align=1
+            )
         if self.current.divergent:
             b.store(mask, b.gep(frame, [ir.Constant(I64, at)], source_etype=I8), align=1)
             self.frame = max(self.frame, at + 64)
@@ -603,7 +642,9 @@ class _Lowering(Rows):
         b.position_at_end(back)
         frame = self._frame()
         for variable, type, offset in places:
-            b.store(b.load(b.gep(frame, [ir.Constant(I64, offset)], source_etype=I8), typ=type, align=1), variable)
+            b.store(
+                b.load(b.gep(frame, [ir.Constant(I64, offset)], source_etype=I8), typ=type, align=1), variable
+            )
         if self.current.divergent:
             where = b.gep(frame, [ir.Constant(I64, at)], source_etype=I8)
             self.resumed = b.load(where, typ=self._mask_type(), align=1)

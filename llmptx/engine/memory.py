@@ -1,4 +1,5 @@
-"""The address space a launch runs in: buffers apart from each other, pages that fault between them, a shadow beside.
+"""The address space a launch runs in: buffers apart from each other, pages that fault between them, a
+shadow beside.
 
 POSIX only. An arena is one reserved range of addresses; what is not given to a buffer cannot be touched.
 """
@@ -22,7 +23,14 @@ _PRIVATE_ANONYMOUS_NORESERVE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000
 
 _libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_libc.mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
@@ -38,7 +46,8 @@ def view(address: int, size: int) -> NDArray[np.uint8]:
     """Memory as an array of bytes; valid while it is mapped."""
     if size == 0:
         return np.empty(0, np.uint8)
-    return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
+    memory = (ctypes.c_uint8 * size).from_address(address)
+    return np.ctypeslib.as_array(memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,9 @@ class Arena:
         offset: int = 0,
         guard: Literal["after", "before"] = "after",
     ) -> Area:
-        """A buffer whose address is `offset` past a multiple of `alignment`, as near to a guard page as that allows."""
+        """A buffer whose address is `offset` past a multiple of `alignment`, as near to a guard page as
+        that allows.
+        """
         room = self._rooms[name]
         first = self._next
         self._next += room + _pages(max(GUARD, room))

@@ -1,6 +1,8 @@
-"""One entry of a module, made flat: scopes renamed apart, calls inlined, every instruction matched to its row.
+"""One entry of a module, made flat: scopes renamed apart, calls inlined, every instruction matched to its
+row.
 
-Knows the table (through `isa.match`) and the tree; knows no LLVM, no lanes and no memory. What cannot be run is
+Knows the table (through `isa.match`) and the tree; knows no LLVM, no lanes and no memory. What cannot be
+run is
 refused here with a PtxError, before anything runs.
 """
 
@@ -64,7 +66,8 @@ class Program:
 
     shared_size, local_size   bytes of the static windows
     param_size                bytes of the parameter buffer
-    module_variables          .global and .const variables the code names, in order; their addresses come at launch
+    module_variables          .global and .const variables the code names, in order; their addresses come at
+                              launch
     """
 
     entry: ast.Function
@@ -119,13 +122,13 @@ class _Flattener:
         return self.fresh
 
     def _body(self, body: tuple[ast.Statement, ...], outer: dict[str, str], returns: str | None) -> None:
-        """`outer` maps names to their flat names; `returns` is the label a `ret` jumps to (None: the entry's)."""
+        """`outer` maps names to their flat names; `returns` is the label a `ret` jumps to (None: the
+        entry's).
+        """
         names = dict(outer)
         tag = "" if not self.fresh else f"@{self.fresh}"
         for statement in body:
-            if isinstance(statement, ast.Label):
-                names[statement.name] = statement.name + tag
-            elif isinstance(statement, ast.Targets):
+            if isinstance(statement, ast.Label) or isinstance(statement, ast.Targets):
                 names[statement.name] = statement.name + tag
         for statement in body:
             self._declare(statement, names, tag)
@@ -167,7 +170,9 @@ class _Flattener:
 
     def _register(self, name: str, type: Type, vec: int) -> None:
         if type.width > 64:
-            raise PtxError(f"register {name.partition('@')[0]} is {type.width} bits wide; the engine runs up to 64")
+            raise PtxError(
+                f"register {name.partition('@')[0]} is {type.width} bits wide; the engine runs up to 64"
+            )
         if vec == 1:
             self.program.registers[name] = type
             return
@@ -189,7 +194,9 @@ class _Flattener:
 
     def _instruction(self, instruction: Instruction, names: dict[str, str], returns: str | None) -> None:
         if len(self.program.code) > MAX_INLINED:
-            raise PtxError(f"more than {MAX_INLINED} instructions after inlining every call", instruction.span)
+            raise PtxError(
+                f"more than {MAX_INLINED} instructions after inlining every call", instruction.span
+            )
         if instruction.opcode == "call":
             self._call(instruction, names)
             return
@@ -277,14 +284,18 @@ class _Flattener:
         results, target, arguments = _call_parts(instruction)
         function = self.functions.get(target.name)
         if function is None:
-            raise PtxError(f"call of {target.name}: no body of that function is in this module", instruction.span)
+            raise PtxError(
+                f"call of {target.name}: no body of that function is in this module", instruction.span
+            )
         if function.name in self.stack:
             chain = " -> ".join([*self.stack, function.name])
-            raise PtxError(f"recursive call {chain}: the engine inlines calls and cannot run it", instruction.span)
+            raise PtxError(
+                f"recursive call {chain}: the engine inlines calls and cannot run it", instruction.span
+            )
         if len(results) != len(function.results) or len(arguments) != len(function.params):
             raise PtxError(
-                f"{function.name} takes {len(function.params)} arguments and gives {len(function.results)} results, "
-                f"not {len(arguments)} and {len(results)}",
+                f"{function.name} takes {len(function.params)} arguments and gives "
+                f"{len(function.results)} results, not {len(arguments)} and {len(results)}",
                 instruction.span,
             )
         number = self._number()
@@ -341,13 +352,15 @@ class _Flattener:
 
 
 def slot_register(program: Program, variable: str, offset: int, type: Type, span: Span) -> str:
-    """The register that stands for bytes [offset, offset + size) of a call parameter. Raises PtxError on overlap."""
+    """The register that stands for bytes [offset, offset + size) of a call parameter. Raises PtxError on
+    overlap.
+    """
     held = program.slots[variable]
     size = type.bytes
     for start, length in held.items():
         if start < offset + size and offset < start + length and (start, length) != (offset, size):
             raise PtxError(
-                f"call parameter {variable.partition('@')[0]} is written and read in pieces of different sizes",
+                f"call parameter {variable.partition('@')[0]} is accessed in pieces of different sizes",
                 span,
             )
     held[offset] = size
@@ -364,7 +377,9 @@ def _call_parts(instruction: Instruction) -> tuple[tuple[Operand, ...], Sym, tup
         assert isinstance(first, Group)
         results = first.elements
     if not operands or not isinstance(operands[0], Sym):
-        raise PtxError("indirect calls are not supported: the engine inlines the function it is told", instruction.span)
+        raise PtxError(
+            "indirect calls are not supported: the engine inlines the function it is told", instruction.span
+        )
     target = operands.pop(0)
     assert isinstance(target, Sym)
     arguments: tuple[Operand, ...] = ()
@@ -383,7 +398,9 @@ def _special() -> dict[str, Type]:
     names = {f"%{n}.{e}": u32 for n in ("tid", "ntid", "ctaid", "nctaid") for e in "xyz"}
     names |= {f"%{n}": u32 for n in ("laneid", "warpid", "nwarpid", "smid", "nsmid", "clock", "clock_hi")}
     names |= {f"%lanemask_{n}": u32 for n in ("eq", "le", "lt", "ge", "gt")}
-    names |= {f"%{n}": u32 for n in ("dynamic_smem_size", "total_smem_size", "globaltimer_lo", "globaltimer_hi")}
+    names |= {
+        f"%{n}": u32 for n in ("dynamic_smem_size", "total_smem_size", "globaltimer_lo", "globaltimer_hi")
+    }
     names |= {"%clock64": u64, "%globaltimer": u64, "%gridid": u64}
     return names
 

@@ -1,6 +1,7 @@
 """Operands to values, a row's meaning, values to destinations: what lowering and shape analysis do alike.
 
-`Shapes` runs the rows with a builder that builds nothing, to learn which registers are uniform, affine or varying before
+`Shapes` runs the rows with a builder that builds nothing, to learn which registers are uniform, affine or
+varying before
 any code is made.
 """
 
@@ -13,7 +14,7 @@ from llvmlite import ir
 
 from llmptx.engine.access import B64, Address, space_name
 from llmptx.engine.emit import BIG, I32, IR, Emit, Value, bits_to_float, canonical, float_to_bits
-from llmptx.engine.flow import Block, Branch, Flow, Sync, mark_divergence, slot_names
+from llmptx.engine.flow import Block, Branch, Flow, Switch, Sync, mark_divergence, slot_names
 from llmptx.engine.lanes import B32, Lanes
 from llmptx.engine.program import Ins, Program, Slot
 from llmptx.ptx.ast import Addr, Float, Instruction, Int, Not, Operand, Pair, Reg, Sink, Sym, Vec
@@ -77,7 +78,7 @@ class Rows(Lanes):
             return
         meaning = matched.form.meaning
         assert meaning is not None, matched.form.pattern
-        sources = []
+        sources: list[Any] = []
         targets = []
         count = self._count(matched.modifiers.get("vec"))
         for spec, operand, type in matched.operands:
@@ -177,8 +178,12 @@ class Rows(Lanes):
         if value.type.width == machine.width:
             return self.bitcast(value, machine)
         if value.type.width > machine.width and machine.kind != "pred":
-            return self.bitcast(self.trunc(self.bitcast(value, Type("b", value.type.width)), machine.width), machine)
-        raise PtxError(f"register {name.partition('@')[0]} has {value.type.width} bits where a {type} is read")
+            return self.bitcast(
+                self.trunc(self.bitcast(value, Type("b", value.type.width)), machine.width), machine
+            )
+        raise PtxError(
+            f"register {name.partition('@')[0]} has {value.type.width} bits where a {type} is read"
+        )
 
     def _pack(self, elements: tuple[Operand, ...], type: Type) -> Value:
         part = Type("b", type.width // len(elements))
@@ -205,7 +210,8 @@ class Rows(Lanes):
         machine = canonical(self.program.registers[operand.name])
         if value.type.width > machine.width:
             raise PtxError(
-                f"register {operand.name.partition('@')[0]} has {machine.width} bits, the result {value.type.width}"
+                f"register {operand.name.partition('@')[0]} has {machine.width} bits, "
+                f"the result {value.type.width}"
             )
         if value.type.width < machine.width:
             if value.type.kind == "pred" or machine.kind == "pred":
@@ -242,7 +248,9 @@ class Rows(Lanes):
         raise PtxError(f"{name.partition('@')[0]} is no variable")
 
     def _address_of(self, name: str, offset: int, type: Type) -> Value:
-        """A variable's address in its own window (shared, local, param) or the address itself (global, const)."""
+        """A variable's address in its own window (shared, local, param) or the address itself (global,
+        const).
+        """
         program = self.program
         for table in (program.shared, program.local, program.params):
             if name in table:
@@ -315,7 +323,9 @@ class Rows(Lanes):
             equal = self.shl(one, self._varying(lane))
             less = self.sub(equal, one)
             upto = self.or_(less, equal)
-            return {"eq": equal, "lt": less, "le": upto, "ge": self.not_(less), "gt": self.not_(upto)}[stem[9:]]
+            return {"eq": equal, "lt": less, "le": upto, "ge": self.not_(less), "gt": self.not_(upto)}[
+                stem[9:]
+            ]
         threads = self.block_dim[0] * self.block_dim[1] * self.block_dim[2]
         known = {"nwarpid": self.const(B32, -(-threads // 32)), "smid": zero, "nsmid": one}
         if stem in known:
@@ -359,12 +369,14 @@ class _Nothing:
 
 
 class Shapes(Rows):
-    """Finds every register's shape: a fixpoint over the flat code with `divergent` blocks marked on the way."""
+    """Finds every register's shape: a fixpoint over the flat code with `divergent` blocks marked on the
+    way.
+    """
 
     def __init__(
         self, program: Program, flow: Flow, width: int, block_dim: tuple[int, int, int], check: bool
     ) -> None:
-        Emit.__init__(self, _Nothing(), width, {}, "exact")  # type: ignore[arg-type]
+        Emit.__init__(self, _Nothing(), width, {}, "exact")
         self.program, self.flow, self.block_dim, self.check = program, flow, block_dim, check
         self.shapes: dict[str, Value] = {}
         self.ctaid = dict.fromkeys("xyz")
@@ -394,7 +406,8 @@ class Shapes(Rows):
             return self._kind(end.pred) == "v"
         if isinstance(end, Sync):
             return False
-        names = [o.name for o in end.ins.matched.instruction.operands if isinstance(o, Reg)]  # type: ignore[union-attr]
+        assert isinstance(end, Switch)
+        names = [o.name for o in end.ins.matched.instruction.operands if isinstance(o, Reg)]
         return any(self._kind(n) != "u" for n in names)
 
     def _kind(self, register: str) -> str:
@@ -462,7 +475,9 @@ class Shapes(Rows):
     def load(self, space: str | None, type: Type, address: Address, count: int = 1) -> Any:
         machine = canonical(type)
         pointer = self.generic(space_name(space) or address.space, address.value)
-        loaded = [Value(machine, "u" if pointer.kind == "u" and not self.check else "v") for _ in range(count)]
+        loaded = [
+            Value(machine, "u" if pointer.kind == "u" and not self.check else "v") for _ in range(count)
+        ]
         return loaded[0] if count == 1 else loaded
 
     def store(self, space: str | None, type: Type, address: Address, value: Any, count: int = 1) -> None:

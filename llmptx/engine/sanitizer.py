@@ -1,8 +1,11 @@
-"""The checked mode's memory accesses, as LLVM text: bounds, alignment, initialised bits, races in shared memory.
+"""The checked mode's memory accesses, as LLVM text: bounds, alignment, initialised bits, races in shared
+memory.
 
-A shadow byte stands for every byte of the arena (1 addressable, 2 initialised, 4 read-only); two words stand for every
+A shadow byte stands for every byte of the arena (1 addressable, 2 initialised, 4 read-only); two words
+stand for every
 byte of shared memory: its last writer and its last readers since the last barrier. A word is
-epoch << 32 | warp epoch << 16 | flags | thread + 1; an entry of an earlier epoch is as good as none, so nothing is ever cleared.
+epoch << 32 | warp epoch << 16 | flags | thread + 1; an entry of an earlier epoch is as good as none, so
+nothing is ever cleared.
 An access that is out of bounds is reported and not made: loads give zero.
 """
 
@@ -19,7 +22,8 @@ def _word(register: str, name: str) -> str:
 
 
 _REPORT = f"""
-define void @san_report(ptr %ctx, i64 %kind, i32 %pc, i32 %thread, i64 %address, i32 %size, i64 %other) noinline {{
+define void @san_report(ptr %ctx, i64 %kind, i32 %pc, i32 %thread, i64 %address, i32 %size, i64 %other)
+noinline {{
 {_word("found", "found")}{_word("room", "room")}{_word("list", "findings")}{_word("block", "block")}
   %more = add i64 %found, 1
   store i64 %more, ptr %p.found
@@ -85,9 +89,11 @@ define i1 @san_conflict(i64 %entry, i64 %epoch, i64 %warp_epoch, i32 %thread) al
 }
 """
 
-# kind: 0 load, 1 store, 2 atomic. value: the bytes about to be stored, or null. Returns whether to make the access.
+# kind: 0 load, 1 store, 2 atomic. value: the bytes about to be stored, or null. Returns whether to make the
+# access.
 _CHECK = f"""
-define i1 @san_check(ptr %ctx, i64 %address, i32 %size, i32 %kind, i32 %pc, i32 %thread, ptr %value) noinline {{
+define i1 @san_check(ptr %ctx, i64 %address, i32 %size, i32 %kind, i32 %pc, i32 %thread, ptr %value)
+noinline {{
 {_word("arena", "arena")}{_word("bytes", "arena_size")}{_word("shadow", "shadow")}
   %rel = sub i64 %address, %arena
   %size64 = zext i32 %size to i64
@@ -272,7 +278,8 @@ setreader:
   store i64 %mine, ptr %rp
   br label %next
 next:
-  %bad2 = phi i64 [ %wbad, %wr ], [ %bad1, %setmany ], [ %bad1, %later ], [ %bad1, %samee ], [ %bad1, %setlanes ], [ %bad1, %setreader ]
+  %bad2 = phi i64 [ %wbad, %wr ], [ %bad1, %setmany ], [ %bad1, %later ], [ %bad1, %samee ], [ %bad1,
+  %setlanes ], [ %bad1, %setreader ]
   %k1 = add i64 %k, 1
   %kmore = icmp ult i64 %k1, %size64
   br i1 %kmore, label %bytes.loop, label %done
@@ -289,7 +296,8 @@ yes2:
 
 # addresses: W x i64; values: count x W elements of `size` bytes. first: thread number of lane 0.
 _ACCESS = """
-define void @san_load(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, ptr %values, i32 %size, i32 %count, i32 %width) noinline {
+define void @san_load(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, ptr %values, i32 %size, i32
+%count, i32 %width) noinline {
 entry:
   %total = mul i32 %size, %count
   br label %lanes
@@ -335,7 +343,8 @@ out:
   ret void
 }
 
-define void @san_store(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, ptr %values, i32 %size, i32 %count, i32 %width) noinline {
+define void @san_store(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, ptr %values, i32 %size, i32
+%count, i32 %width) noinline {
 entry:
   %total = mul i32 %size, %count
   %staged = alloca [64 x i8], align 16
@@ -380,7 +389,8 @@ out:
   ret void
 }
 
-define i32 @san_atomic(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, i32 %size, i32 %width) noinline {
+define i32 @san_atomic(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, i32 %size, i32 %width)
+noinline {
 entry:
   br label %lanes
 lanes:

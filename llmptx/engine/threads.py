@@ -1,6 +1,8 @@
-"""Threads of a block one at a time: independent thread scheduling, and operations of several threads by their waiting.
+"""Threads of a block one at a time: independent thread scheduling, and operations of several threads by
+their waiting.
 
-A thread runs until it ends or waits. Barriers and warp operations are answered here, in plain Python: slow, and an
+A thread runs until it ends or waits. Barriers and warp operations are answered here, in plain Python: slow,
+and an
 independent statement of what the vector code does. Deadlock is what is left when nobody can go on.
 """
 
@@ -61,7 +63,9 @@ class Scheduler:
 
     def _waiting(self) -> dict[int, tuple[tuple[Any, ...], int]]:
         return {
-            t: self.kernel.lowered.waits[int(k)] for t, k in enumerate(self.resume[: self.threads]) if k != DONE
+            t: self.kernel.lowered.waits[int(k)]
+            for t, k in enumerate(self.resume[: self.threads])
+            if k != DONE
         }
 
     def _verdict(self) -> Stuck | None:
@@ -73,7 +77,8 @@ class Scheduler:
             places.setdefault(pc, []).append(thread)
         spans = self.kernel.program.spans
         text = "; ".join(
-            f"{len(threads)} threads from {threads[0]} on wait at line {spans[pc].line}" for pc, threads in places.items()
+            f"{len(threads)} threads from {threads[0]} on wait at line {spans[pc].line}"
+            for pc, threads in places.items()
         )
         pc, threads = next(iter(places.items()))
         aligned = all(what[0] == "barrier" and what[2] for what, _ in waiting.values())
@@ -97,7 +102,9 @@ class Scheduler:
 
     # warp operations
 
-    def _warp(self, warp: int, waiting: dict[int, tuple[tuple[Any, ...], int]], anyone: bool = False) -> list[int]:
+    def _warp(
+        self, warp: int, waiting: dict[int, tuple[tuple[Any, ...], int]], anyone: bool = False
+    ) -> list[int]:
         groups: dict[tuple[int, int], list[int]] = {}
         first = warp * 32
         live = {t - first for t in waiting if first <= t < first + 32}
@@ -110,7 +117,9 @@ class Scheduler:
         ready: list[int] = []
         for (_, member), lanes in groups.items():
             what = waiting[first + lanes[0]][0]
-            synchronous = what[0] != "activemask" and (what[0] != "shfl" or what[2]) and (what[0] != "vote" or what[2])
+            synchronous = (
+                what[0] != "activemask" and (what[0] != "shfl" or what[2]) and (what[0] != "vote" or what[2])
+            )
             wanted = {lane for lane in live if member >> lane & 1}
             if (synchronous and wanted <= set(lanes)) or anyone:
                 self._do(what, first, lanes, member)

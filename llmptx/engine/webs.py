@@ -1,7 +1,9 @@
 """Registers that are written again within a block, told apart: each value of `%r` gets a name of its own.
 
-People and models reuse a name for an index, its scaled offset and the address made of it. Apart, each has its own shape;
-together they would have none. Only the last value in a block keeps the name, so nothing outside the block changes.
+People and models reuse a name for an index, its scaled offset and the address made of it. Apart, each has
+its own shape;
+together they would have none. Only the last value in a block keeps the name, so nothing outside the block
+changes.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from dataclasses import replace
 
 from llmptx.engine.program import Ins, Program
 from llmptx.isa.form import Matched
-from llmptx.ptx.ast import Addr, Group, Not, Operand, Pair, Reg, Vec
+from llmptx.ptx.ast import Addr, Group, Not, Operand, Pair, Reg, Sink, Vec
 
 
 def split(program: Program, body: list[Ins], kept: set[str]) -> list[Ins]:
-    """The block's instructions with all but the last value of a register renamed; `kept` names are left alone."""
+    """The block's instructions with all but the last value of a register renamed; `kept` names are left
+    alone.
+    """
     starts: dict[str, list[int]] = {}
     for at, ins in enumerate(body):
         for name in _destinations(ins):
@@ -74,23 +78,29 @@ def _renamed(ins: Ins, sources: dict[str, str], destinations: dict[str, str]) ->
     instruction = replace(ins.matched.instruction, operands=tuple(operand for _, operand, _ in operands))
     guard = ins.guard
     if guard is not None:
-        reg = _rename(guard.reg, sources)
-        assert isinstance(reg, Reg)
-        guard = replace(guard, reg=reg)
+        guard = replace(guard, reg=_rename_reg(guard.reg, sources))
     return Ins(Matched(ins.matched.form, ins.matched.modifiers, instruction, operands), guard, ins.pc)
+
+
+def _rename_reg(reg: Reg, names: dict[str, str]) -> Reg:
+    return replace(reg, name=names[reg.name]) if reg.name in names else reg
 
 
 def _rename(operand: Operand, names: dict[str, str]) -> Operand:
     match operand:
-        case Reg(name):
-            return replace(operand, name=names[name]) if name in names else operand
+        case Reg():
+            return _rename_reg(operand, names)
         case Not(reg):
-            return replace(operand, reg=_rename(reg, names))
+            return replace(operand, reg=_rename_reg(reg, names))
         case Addr(Reg() as base):
-            return replace(operand, base=_rename(base, names))
+            return replace(operand, base=_rename_reg(base, names))
         case Vec(elements) | Group(elements):
             return replace(operand, elements=tuple(_rename(e, names) for e in elements))
         case Pair(first, second):
-            return replace(operand, first=_rename(first, names), second=_rename(second, names))
+            return replace(
+                operand,
+                first=first if isinstance(first, Sink) else _rename_reg(first, names),
+                second=second if isinstance(second, Sink) else _rename_reg(second, names),
+            )
         case _:
             return operand

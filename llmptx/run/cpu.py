@@ -1,6 +1,7 @@
 """A Job on the CPU engine, in this process: compile, place, launch, read back.
 
-Machine code made from a candidate runs here: only a worker process should call it for text that is not trusted.
+Machine code made from a candidate runs here: only a worker process should call it for text that is not
+trusted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from llmptx.engine import Compiled, Place, Session, compile_entry
+from llmptx.engine import Approx, Compiled, Place, Session, compile_entry
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area
 from llmptx.ptx import ast, parse
 from llmptx.ptx.errors import PtxError
@@ -26,13 +27,16 @@ def _parsed(text: str) -> ast.Module:
 
 
 @lru_cache(maxsize=256)
-def compiled(text: str, entry: str, block: tuple[int, int, int], width: int, check: bool, approx: str) -> Compiled:
+def compiled(
+    text: str, entry: str, block: tuple[int, int, int], width: int, check: bool, approx: Approx
+) -> Compiled:
     """An entry's machine code, kept for the next job with the same text and settings."""
-    return compile_entry(_parsed(text), entry, block, width=width, check=check, approx=approx)  # type: ignore[arg-type]
+    return compile_entry(_parsed(text), entry, block, width=width, check=check, approx=approx)
 
 
 def run_job(job: Job) -> Outcome:
-    """Runs the launches in order, as far as the first that has findings. Never raises for what the PTX does wrong,
+    """Runs the launches in order, as far as the first that has findings. Never raises for what the PTX does
+    wrong,
     but an access outside every buffer kills the process unless `check` is set."""
     start = time.perf_counter()
     try:
@@ -109,10 +113,9 @@ def _collect(
             if job.check and buffer.role == "output":
                 states = session.arena.states(areas[buffer.name])
                 written = (states & INITIALISED).astype(bool).reshape(-1, np.dtype(buffer.dtype).itemsize)
-                unwritten[buffer.name] = ~written.all(axis=1)
+                unwritten[buffer.name] = np.logical_not(written.all(axis=1))
     named = tuple(_with_element(f, job) for f in findings)
-    status = "findings" if named else "ok"
-    return Outcome(status, buffers, named, tuple(changed), unwritten)
+    return Outcome("findings" if named else "ok", buffers, named, tuple(changed), unwritten)
 
 
 def _with_element(finding: Finding, job: Job) -> Finding:

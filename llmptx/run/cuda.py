@@ -1,4 +1,6 @@
-"""The same calls on an NVIDIA GPU, through CuPy. Everything here needs the `gpu` extra and a device; `available` asks."""
+"""The same calls on an NVIDIA GPU, through CuPy. Everything here needs the `gpu` extra and a device;
+`available` asks.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def launch_function(
     args: Sequence[Any],
     shared: int,
 ) -> None:
-    """Launches on the current device and waits. numpy arrays are copied there and back; CuPy arrays are used as they are.
+    """Launches on the current device and waits. numpy arrays are copied there and back; CuPy arrays are
+    used as they are.
 
     Raises NoGpuError; CuPy's own errors for what the driver refuses.
     """
@@ -85,7 +88,9 @@ def launch_function(
 
 
 def run_job(job: Job) -> Outcome:
-    """A Job's launches on the current device. `check`, `width`, `approx`, `seed` and `budget` are the CPU engine's."""
+    """A Job's launches on the current device. `check`, `width`, `approx`, `seed` and `budget` are the CPU
+    engine's.
+    """
     cupy = _cupy()
     start = time.perf_counter()
     places: dict[str, Any] = {}
@@ -104,7 +109,8 @@ def run_job(job: Job) -> Outcome:
     try:
         for launch in job.launches:
             args = tuple(
-                np.uint64(places[a].data.ptr) if isinstance(a, str) else np.uint64(a % (1 << 64)) for a in launch.args
+                np.uint64(places[a].data.ptr) if isinstance(a, str) else np.uint64(a % (1 << 64))
+                for a in launch.args
             )
             function = _function(cupy, job.ptx, launch.entry, launch.shared)
             function(launch.grid, launch.block, args, shared_mem=launch.shared)
@@ -118,7 +124,11 @@ def run_job(job: Job) -> Outcome:
         host = cupy.asnumpy(places[buffer.name])
         if buffer.role != "input":
             buffers[buffer.name] = host.view(np.dtype(buffer.dtype))
-        elif buffer.name not in aliased and buffer.data is not None and not np.array_equal(host, _bytes(buffer.data)):
+        elif (
+            buffer.name not in aliased
+            and buffer.data is not None
+            and not np.array_equal(host, _bytes(buffer.data))
+        ):
             changed.append(buffer.name)
     return Outcome("ok", buffers, changed=tuple(changed), seconds=time.perf_counter() - start)
 

@@ -1,6 +1,7 @@
 """What is asked of a device, and what comes back: the same two nouns on the CPU engine and on CUDA.
 
-Knows nothing of routines, expected values or verdicts: a worker that holds a Job cannot tell right from wrong.
+Knows nothing of routines, expected values or verdicts: a worker that holds a Job cannot tell right from
+wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Array = NDArray[Any]
 class Buffer:
     """A device buffer of `size` elements of numpy `dtype`, by name.
 
-    data      contents before the launch; None: every byte is `poison`, and checked mode knows it uninitialised
+    data      contents before the launch; None: every byte is `poison`, and checked mode knows it
+              uninitialised
     offset    bytes past a 256-byte boundary where it starts: misalignment on request
     alias     name of the buffer whose memory this one is (out == in); size and data are then that one's
     """
@@ -74,7 +76,8 @@ class Job:
 class Outcome:
     """What happened.
 
-    status        ok; findings (sanitizers or the engine found something, see `findings`); crash (the process died);
+    status        ok; findings (sanitizers or the engine found something, see `findings`); crash (the
+                  process died);
                   timeout (wall clock); error (the engine could not run it, see `findings`)
     buffers       contents afterwards of outputs and scratch, by name
     changed       names of inputs whose bytes changed

@@ -1,6 +1,7 @@
 """`Module` and `Function`: PTX as callables on arrays, shaped like cupy.RawModule and RawKernel.
 
-The CPU runs in this process, on the arrays' own memory: for PTX one trusts as one trusts a C extension. `check=True` runs
+The CPU runs in this process, on the arrays' own memory: for PTX one trusts as one trusts a C extension.
+`check=True` runs
 on copies under all sanitizers, where no access leaves its buffer.
 """
 
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from llmptx.engine import Compiled, Place, Session, compile_entry
+from llmptx.engine.launch import PARALLEL_THREADS
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED
 from llmptx.ptx import ast, parse
 from llmptx.ptx.errors import PtxError
@@ -40,7 +42,7 @@ class Module:
         self.file = file
         self.tree: ast.Module = parse(ptx, file)
         self._kernels: dict[Any, Compiled] = {}
-        self._cuda: Any = None
+        self._idle: dict[Any, list[Session]] = {}
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -49,7 +51,9 @@ class Module:
     def get_function(self, name: str) -> Function:
         """Raises PtxError for an entry that is not there."""
         if name not in self.entries:
-            raise PtxError(f"no entry is named {name!r}; entries: {', '.join(self.entries) or 'none'}", file=self.file)
+            raise PtxError(
+                f"no entry is named {name!r}; entries: {', '.join(self.entries) or 'none'}", file=self.file
+            )
         return Function(self, name)
 
     def compiled(self, entry: str, block: tuple[int, int, int], check: bool, width: int = 32) -> Compiled:
@@ -61,6 +65,20 @@ class Module:
             except PtxError as error:
                 raise error.within(self.text, self.file) from None
         return self._kernels[key]
+
+    def session(self, entry: str, block: tuple[int, int, int], shared: int, workers: int) -> Session:
+        """Windows to launch an entry in, fast mode: an idle or a new one. Give it back with `release`."""
+        idle = self._idle.setdefault((entry, block, shared, workers), [])
+        # list.pop is atomic: two threads never get the same session.
+        try:
+            return idle.pop()
+        except IndexError:
+            return Session([(self.compiled(entry, block, False), shared)], workers=workers)
+
+    def release(
+        self, entry: str, block: tuple[int, int, int], shared: int, workers: int, session: Session
+    ) -> None:
+        self._idle[entry, block, shared, workers].append(session)
 
 
 class Function:
@@ -83,7 +101,8 @@ class Function:
     ) -> None:
         """grid, block: one to three counts. args: arrays for pointers, numpy scalars or numbers for the rest.
 
-        Raises TypeError or ValueError for arguments that do not fit, SanitizerError for what a checked launch found
+        Raises TypeError or ValueError for arguments that do not fit, SanitizerError for what a checked
+        launch found
         (and for a barrier or a loop that never ends, in either mode).
         """
         grid3, block3 = _three(grid, "grid"), _three(block, "block")
@@ -94,10 +113,32 @@ class Function:
 
             launch_function(self.module, self.name, grid3, block3, self.params, args, shared_mem)
             return
-        kernel = self.module.compiled(self.name, block3, check)
-        findings = (_checked if check else _fast)(kernel, grid3, self.params, args, shared_mem, seed)
+        if check:
+            kernel = self.module.compiled(self.name, block3, True)
+            findings = _checked(kernel, grid3, self.params, args, shared_mem, seed)
+        else:
+            findings = self._fast(grid3, block3, args, shared_mem, seed)
         if findings:
             raise SanitizerError(findings)
+
+    def _fast(
+        self,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        args: Sequence[Any],
+        shared: int,
+        seed: int | None,
+    ) -> list[Finding]:
+        values: list[int | bytes] = []
+        for param, value in zip(self.params, args, strict=True):
+            array = _array(param, value)
+            values.append(array.ctypes.data if array is not None else scalar_bytes(param, value))
+        threads = grid[0] * grid[1] * grid[2] * block[0] * block[1] * block[2]
+        workers = min(os.cpu_count() or 1, 16) if threads >= PARALLEL_THREADS else 1
+        session = self.module.session(self.name, block, shared, workers)
+        findings = session.launch(0, grid, values, seed=seed)
+        self.module.release(self.name, block, shared, workers, session)
+        return findings
 
 
 def _three(counts: tuple[int, ...], what: str) -> tuple[int, int, int]:
@@ -131,24 +172,6 @@ def _array(param: ast.Variable, value: Any) -> np.ndarray[Any, Any] | None:
     if not value.flags.c_contiguous:
         raise ValueError(f"the array for {param.name} is not contiguous: pass numpy.ascontiguousarray of it")
     return value
-
-
-def _fast(
-    kernel: Compiled,
-    grid: tuple[int, int, int],
-    params: Sequence[ast.Variable],
-    args: Sequence[Any],
-    shared: int,
-    seed: int | None,
-) -> list[Finding]:
-    values: list[int | bytes] = []
-    for param, value in zip(params, args, strict=True):
-        array = _array(param, value)
-        values.append(array.ctypes.data if array is not None else scalar_bytes(param, value))
-    threads = grid[0] * grid[1] * grid[2] * kernel.threads
-    workers = min(os.cpu_count() or 1, 16) if threads >= 1 << 16 else 1
-    with Session([(kernel, shared)], workers=workers) as session:
-        return session.launch(0, grid, values, seed=seed)
 
 
 def _checked(
