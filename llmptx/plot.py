@@ -127,7 +127,7 @@ def _step(top: float) -> float:
 
 def _ceiling(largest: float) -> float:
     """The top of the axis: at least a little above the largest value, and a whole number of steps."""
-    if not largest > 0 or not math.isfinite(largest):
+    if not largest > 0:
         return 1.0
     step = _step(largest * 1.05)
     return math.ceil(largest * 1.05 / step) * step

@@ -63,7 +63,7 @@ def _attempt(routine: str, dtype: str, turn: int, text: str, passed: bool, max_u
     return Attempt(prompt, completion, candidate, verdict)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     """Builds a record whose attempts end as `outcomes` says; another `number` gives other kernels."""
 
