@@ -70,8 +70,9 @@ def decode(job: Job, read: Callable[[int], bytearray]) -> Outcome:
         raise WireError("the header has no status")
     owned = {b.name: b for b in job.buffers if b.role != "input" and not b.alias}
     outputs = {b.name: b for b in job.buffers if b.role == "output"}
-    buffers = _arrays(header.get("buffers"), _expected(owned | outputs, job), read)
-    masks = {name: (np.dtype(np.bool_), size) for name, (_, size) in _expected(outputs, job).items()}
+    expected = _expected(owned | outputs, job)
+    buffers = _arrays(header.get("buffers"), expected, read)
+    masks = {name: (np.dtype(np.bool_), size) for name, (_, size) in expected.items()}
     unwritten = _arrays(header.get("unwritten"), masks, read)
     inputs = {b.name for b in job.buffers if b.role == "input"}
     return Outcome(

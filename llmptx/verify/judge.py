@@ -76,8 +76,7 @@ def verify(
         command += f" --device {device}"
     judged = _Verdict(routine, signature, command, on_stage, on_progress or (lambda *_: None))
 
-    reading = read(ptx_text, routine, signature)
-    judged.stage("read", lambda tick: Result(reading.findings, 0))
+    reading = judged.read(ptx_text)
     if judged.passed:
         judged.stage("assemble", lambda tick: judged.assemble(ptx_text, reading))
     trial: Trial | None = None
@@ -158,6 +157,17 @@ class _Verdict:
         self._stages.append(stage)
         if self._on_stage:
             self._on_stage(stage)
+
+    def read(self, text: str) -> Reading:
+        """The first stage."""
+        taken: list[Reading] = []
+
+        def work(tick: Tick) -> Result:
+            taken.append(read(text, self._routine, self._signature))
+            return Result(taken[0].findings, 0)
+
+        self.stage("read", work)
+        return taken[0]
 
     def assemble(self, text: str, reading: Reading) -> Result:
         """ptxas for every target; its report goes into the verdict."""

@@ -70,7 +70,14 @@ def job(
         approx=setup.approx,
         seed=setup.seed,
         guard=setup.guard,
+        budget=_budget(case),
     )
+
+
+def _budget(case: Case) -> int:
+    """Iterations of a loop: enough for one thread to do all the work the slow way, so a hang ends soon."""
+    elements = sum(array.size for array in case.inputs)
+    return min(100_000_000, 1_000_000 + 4 * elements**2)
 
 
 def _names(routine: Routine, signature: Signature) -> dict[str, str]:

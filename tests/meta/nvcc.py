@@ -159,12 +159,14 @@ WRONG: dict[str, Source] = {
     "division toward zero": FLOOR_DIVIDE.faulty(("mismatch",), (" - (a % b && (a ^ b) < 0)", "")),
     "where the wrong way round": WHERE.faulty(("mismatch", "nan-mismatch"), ("a ? b : c", "a ? c : b")),
     "max that loses NaN": MAXIMUM.faulty(("nan-mismatch",), (NAN_MAX, "fmaxf(a, b)")),
-    "max without the barrier": MAXIMUM.faulty(("data-race",), ("        __syncthreads();\n", "")),
+    "max without the barrier": MAXIMUM.faulty(
+        ("data-race", "uninitialized-read"), ("        __syncthreads();\n", "")
+    ),
     "sum that drops its tail": SUM.faulty(("mismatch", "nan-mismatch"), ("j < n;", "j + 31 < n;")),
     "matmul that forgets the edge of k": MATRIX.faulty(
         ("mismatch", "nan-mismatch", "out-of-bounds"), ("t + threadIdx.x < k ?", "true ?")
     ),
     "matmul with one barrier": MATRIX.faulty(
-        ("data-race",), ("        __syncthreads();\n    }\n", "    }\n")
+        ("data-race", "uninitialized-read"), ("        __syncthreads();\n    }\n", "    }\n")
     ),
 }
