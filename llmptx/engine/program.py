@@ -128,7 +128,7 @@ class _Flattener:
         names = dict(outer)
         tag = "" if not self.fresh else f"@{self.fresh}"
         for statement in body:
-            if isinstance(statement, ast.Label) or isinstance(statement, ast.Targets):
+            if isinstance(statement, ast.Label | ast.Targets):
                 names[statement.name] = statement.name + tag
         for statement in body:
             self._declare(statement, names, tag)
