@@ -65,6 +65,11 @@ def _pushed(e: Emit, name: str, x: Value, exact: Value, sign: float) -> Value:
     if name in ("sin", "cos", "tanh"):
         moved = _clamp(e, moved)
     plain = e.fcast(exact, F32)
+    if kind == "ulp":
+        # Two ULP below the least subnormal is zero, and of the same sign.
+        signed = e.fmul(moved, e.copysign(e.const(F32, 1.0), plain))
+        crossed = e.fcmp("ole", signed, e.const(F32, 0.0))
+        moved = e.select(crossed, e.copysign(e.const(F32, 0.0), plain), moved)
     finite = e.fcmp("olt", e.fabs(plain), e.const(F32, math.inf))
     moves = e.and_(finite, e.fcmp("une", plain, e.const(F32, 0.0)))
     if name == "ex2":
