@@ -21,6 +21,7 @@ SANITIZED_CASES = 12
 VARIED_CASES = 4
 SCHEDULES = 3
 WIDTH_CASES = 2
+WIDTH_THREADS = 1024  # threads that wait for each other one at a time are slow
 # One thread at a time, a block of 256 that waits a dozen times takes some 30 ms.
 WIDTH_THREADS = 1 << 12
 CHUNK = 1 << 22
