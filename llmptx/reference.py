@@ -26,7 +26,7 @@ Every command takes `--json`: data on stdout as one JSON document, progress on s
 | 1 | no: a verdict failed, an item has no kernel that passed, nothing was found |
 | 2 | wrong use or bad input |
 | 3 | the budget is spent |
-| 4 | the model's endpoint failed |
+| 4 | the model's endpoint failed, so that items could not be carried out |
 | 5 | the toolchain or a GPU is missing |
 | 130 | interrupted; a job goes on with `llmptx jobs resume` |
 

@@ -112,6 +112,19 @@ class Failure(click.ClickException):
         click.echo(f"llmptx: {plain(self.message)}", err=True)
 
 
+def need_device(device: str) -> None:
+    """Failure with exit code 5 where there is no GPU, before a model is paid or a kernel blamed."""
+    if device != "cuda":
+        return
+    from llmptx.run.cuda import available
+
+    if not available():
+        raise Failure(
+            "--device cuda needs an NVIDIA GPU and CuPy (pip install 'llmptx[gpu]'); see llmptx doctor",
+            TOOLCHAIN,
+        )
+
+
 class Commands(click.Group):
     """The top group: turns what the parts raise into one text and an exit code."""
 

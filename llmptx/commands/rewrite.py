@@ -14,12 +14,14 @@ import click
 
 from llmptx.commands.output import (
     BUDGET,
+    ENDPOINT,
     INTERRUPTED,
     NO,
     YES,
     Workspace,
     cell,
     json_option,
+    need_device,
     pass_workspace,
     print_json,
     stdout,
@@ -90,6 +92,7 @@ def rewrite(
     from llmptx.jobs import Store, make
 
     spec = make({"items": _items(routines, dtypes), **{k: v for k, v in settings.items() if v is not None}})
+    need_device(spec.device)
     with Store(workspace.store) as store:
         job = store.submit(spec)
         context.exit(work(workspace, store, job, as_json))
@@ -149,9 +152,11 @@ def work(workspace: Workspace, store: Store, job: int, as_json: bool, retry_unkn
 
 
 def exit_code(summary: Summary) -> int:
-    """3 where the budget ended it, 1 where an item has no kernel that passed, else 0."""
+    """3: the budget ended it; 4: items could not be carried out; 1: an item has no kernel; else 0."""
     if summary.budget_spent:
         return BUDGET
+    if summary.count("failed"):
+        return ENDPOINT
     good = summary.count("passed") + summary.count("repaired")
     return YES if good == len(summary.items) and not summary.pending else NO
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llmptx.commands.output import NO, json_option, stderr, stdout
+from llmptx.commands.output import NO, json_option, need_device, stderr, stdout
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +51,7 @@ def verify(
         spec.signature(dtype)
     except KeyError as error:
         raise click.BadParameter(str(error.args[0]), param_hint="--dtype") from error
+    need_device(device)
     raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     text = raw.decode("utf-8", "surrogateescape")
     progress = stderr()

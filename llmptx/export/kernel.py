@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from llmptx.ptx.plan import Expr, Plan, PlanLaunch, parse_plan
 if TYPE_CHECKING:
     from llmptx.run.module import Module
 
+Device = Literal["cpu", "cuda"]
 Array = Any  # a numpy or a CuPy array
 
 
@@ -85,7 +86,7 @@ class Kernel:
         return moved
 
     def _launch(
-        self, launch: PlanLaunch, named: Mapping[str, Array], extents: Mapping[str, int], device: str
+        self, launch: PlanLaunch, named: Mapping[str, Array], extents: Mapping[str, int], device: Device
     ) -> None:
         grid = tuple(axis.evaluate(extents) for axis in launch.grid)
         if 0 in grid:
@@ -100,7 +101,7 @@ class Kernel:
         function(grid=grid, block=launch.block, args=tuple(args), shared_mem=launch.shared, device=device)
 
 
-def home(array: Array) -> tuple[Any, str]:
+def home(array: Array) -> tuple[Any, Device]:
     """The module an array belongs to, numpy or cupy, and the device its kernels run on."""
     if type(array).__module__.partition(".")[0] == "cupy":
         import cupy

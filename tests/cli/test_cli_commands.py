@@ -154,9 +154,24 @@ def test_an_endpoint_that_refuses_ends_with_4_and_keeps_the_job(llm):
     result = llm(
         "rewrite", "exp", "--dtype", "float32", "--model", "m", "--base-url", "http://127.0.0.1:9/v1"
     )
-    assert result.exit_code in (1, 4), result.output
+    assert result.exit_code == 4, result.output
     assert "127.0.0.1:9" in result.output
     assert json.loads(llm("jobs", "list", "--json").stdout)[0]["job"] == 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("verify", str(RIGHT), "--routine", "add", "--dtype", "int32"),
+        ("rewrite", "exp", "--dtype", "float32"),
+    ],
+)
+def test_without_a_gpu_cuda_is_refused_before_anything_is_tried(llm, monkeypatch, args):
+    monkeypatch.setattr("llmptx.run.cuda.available", lambda: False)
+    result = llm(*args, "--device", "cuda")
+    assert result.exit_code == 5
+    assert "llmptx[gpu]" in result.stderr
+    assert not (llm.root / ".llmptx").exists()
 
 
 def test_a_budget_without_a_price_is_refused(llm):
