@@ -6,7 +6,7 @@ Knows instructions only as definitions, uses and ways to leave a block; no LLVM,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmptx.engine.program import BARRIERS, Ins, Mark, Program, Slot, registers_of, slot_register
 from llmptx.engine.webs import split
@@ -201,7 +201,8 @@ def _place(
         if ins.guard is not None:
             sync = fresh()
             block.end = Branch(ins.guard.reg.name, ins.guard.negated, sync.index, following.index, ins.pc)
-        sync.end = Sync(ins, following.index)
+        # The branch was the guard: a value read before the cut is not at hand after it.
+        sync.end = Sync(replace(ins, guard=None), following.index)
         return following
     block.body.append(ins)
     return block
