@@ -86,16 +86,17 @@ class Caught:
 
 
 def render(heading: Heading, summary: Summary, records: Mapping[str, Record]) -> str:
-    """The page. records: by hash, those that the summary's items name."""
+    """The page. records: by hash; those that the summary's items name are shown."""
+    shown = [records[item.record_hash] for item in summary.items if item.record_hash in records]
     rows = [_row(item, records.get(item.record_hash)) for item in summary.items]
     return _template().render(
         heading=heading,
         summary=summary,
         rows=rows,
-        caught=_caught(records.values()),
+        caught=_caught(shown),
         counts=[(status, summary.count(status)) for status in ("passed", "repaired", "rejected", "failed")],
         routines=len({item.routine for item in summary.items}),
-        drafts=sum(len(record.attempts) for record in records.values()),
+        drafts=sum(len(record.attempts) for record in shown),
     )
 
 
