@@ -21,17 +21,17 @@ def addc(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
 
 @form("sub.cc.type:u32|s32|u64|s64  d, a, b")
 def sub_cc(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
-    """The flag holds the borrow."""
+    """The flag is that of a + ~b + 1, so it is set where nothing was borrowed: what addc reads after it."""
     total, borrow = borrows(e, a, b, None)
-    e.set_carry(borrow)
+    e.set_carry(e.not_(borrow))
     return total
 
 
 @form("subc[.cc].type:u32|s32|u64|s64  d, a, b")
 def subc(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
-    total, borrow = borrows(e, a, b, e.get_carry())
+    total, borrow = borrows(e, a, b, e.not_(e.get_carry()))
     if m.cc:
-        e.set_carry(borrow)
+        e.set_carry(e.not_(borrow))
     return total
 
 
