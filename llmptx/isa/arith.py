@@ -255,9 +255,7 @@ def fma_bf16(e: Emitter, a: Value, b: Value, c: Value) -> Value:
     low, high = e.fma(x, y, z, "rm"), e.fma(x, y, z, "rp")
     total = _to_odd(e, e.fma(x, y, z, "rz"), e.fcmp("one", low, high))
     narrow = e.fcast(total, F32, "rz")
-    odd = _to_odd(e, narrow, e.fcmp("one", e.fcast(narrow, F64), total))
-    # a sum of exactly zero takes its sign from the rounding to nearest
-    return e.select(e.fcmp("oeq", odd, e.const(F32, 0)), e.fcast(e.fma(x, y, z), F32), odd)
+    return _to_odd(e, narrow, e.fcmp("one", e.fcast(narrow, F64), total))
 
 
 def _to_odd(e: Emitter, truncated: Value, inexact: Value) -> Value:

@@ -74,16 +74,19 @@ def test_bf16_fma_is_rounded_once(a: int, b: int, c: int) -> None:
     assert run("fma.rn.bf16", a, b, c) == brain(want)
 
 
-def test_bf16_fma_is_not_fooled_by_a_tie_in_f32() -> None:
-    """1.0078125 * 1.0078125 is no bf16; a tiny addend decides which way half a unit goes."""
-    a, b = brain(1.0), brain(1 + 2.0**-7)
-    tie = run("mul.bf16", brain(1.5), b)
-    assert tie == brain(rounded(gmpy2.mul, "bf16", "rn", 1.5, 1 + 2.0**-7))
-    for tiny in (2.0**-100, -(2.0**-100)):
-        want = rounded(gmpy2.fma, "bf16", "rn", 1.5, 1 + 2.0**-7, tiny)
-        assert run("fma.rn.bf16", brain(1.5), b, brain(tiny)) == brain(want)
-    assert run("fma.rn.bf16", a, brain(-1.0), a) == 0
-    assert run("fma.rn.bf16", brain(-0.0), a, brain(-0.0)) == brain(-0.0)
+@pytest.mark.parametrize("factor", [1 + 2.0**-7, 1 + 3 * 2.0**-7])
+def test_bf16_fma_lets_a_tiny_addend_decide_a_tie(factor: float) -> None:
+    """1.5 times the factor is half-way between two bf16 values; the addend is below an f64's last bit."""
+    for tiny in (2.0**-40, -(2.0**-40), 2.0**-100, -(2.0**-100), 0.0):
+        want = rounded(gmpy2.fma, "bf16", "rn", 1.5, factor, tiny)
+        assert run("fma.rn.bf16", brain(1.5), brain(factor), brain(tiny)) == brain(want)
+
+
+def test_bf16_fma_signs_its_zeros() -> None:
+    one = brain(1.0)
+    assert run("fma.rn.bf16", one, brain(-1.0), one) == 0
+    assert run("fma.rn.bf16", brain(-0.0), one, brain(-0.0)) == brain(-0.0)
+    assert run("fma.rn.bf16", brain(-(2.0**-100)), brain(2.0**-100), 0) == brain(-0.0)
 
 
 @pytest.mark.parametrize("format", ["f16", "bf16"])
