@@ -259,7 +259,7 @@ def _agrees_source(row: Form, spec: OperandSpec, type: Type, operand: Operand) -
     if isinstance(operand, Not):
         return type == PRED
     if isinstance(operand, Sym):
-        return row.opcode in ("mov", "cvta", "call")
+        return row.opcode == "mov" or row.pattern.startswith("cvta.space")
     return isinstance(operand, Reg)
 
 

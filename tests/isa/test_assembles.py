@@ -94,7 +94,7 @@ NEAR_MISSES = [
     "add.s32 %r1, %r2", "add.s32 _, %r2, %r3", "add.f32 %f1, %f2, 1", "add.s32 %r1, %r2, 1.0",
     "and.b32 %r1, %r2, 1.0", "mov.f32 %f1, 1", "add.u64 %rd1, %rd2, variable",
     "setp.eq.s32 %p1, %r1, %r2, %p3", "setp.eq.and.s32 %p1, %r1, %r2", "setp.eq.f16 %p1|%p2, %h1, %h2",
-    "lop3.b32 %r1, %r2, %r3, %r4, %r5", "bar.arrive 1", "pmevent %r1",
+    "lop3.b32 %r1, %r2, %r3, %r4, %r5", "bar.arrive 1", "cvta.to.global.u64 %rd1, variable", "pmevent %r1",
     "ld.global.v2.u32 {%r1, %r2, %r3}, [%rd1]", "ld.global.v4.f64 {%fd1, %fd2, %fd3, %fd4}, [%rd1]",
     "match.any.sync.b32 %r1|%p1, %r2, %r3", "lop3.or.b32 %r1, %r2, %r3, %r4, 1, %p2",
 ]  # fmt: skip

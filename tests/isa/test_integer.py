@@ -77,7 +77,7 @@ def clamp(value: int) -> int:
     return cut(min(max(value, -(2**31)), 2**31 - 1), 32)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(a=integers(32), b=integers(32), c=integers(32))
 def test_saturating_forms_stop_at_the_extremes(a: int, b: int, c: int) -> None:
     x, y, z = (signed(v, 32) for v in (a, b, c))
@@ -144,7 +144,7 @@ SMALL = st.one_of(st.integers(0, 70), st.sampled_from([127, 128, 255, 256, 257, 
 
 
 @pytest.mark.parametrize("n", [32, 64])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data(), position=SMALL, length=SMALL)
 def test_bit_fields_are_taken_and_put_bit_by_bit(
     n: int, data: st.DataObject, position: int, length: int
@@ -174,7 +174,7 @@ def test_szext_and_bmsk_clamp_or_wrap(a: int, b: int) -> None:
     assert run("bmsk.wrap.b32", a, b) == cut(cut(-1, b & 31) << (a & 31), 32)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     mask=integers(32),
     base=st.integers(0, 31),
