@@ -20,6 +20,7 @@ import numpy as np
 
 from llmptx.record import TARGETS, Accuracy, Finding, Level, Resources, Routine, Signature, Stage, Verdict
 from llmptx.routines import find
+from llmptx.run import cuda
 from llmptx.run.job import Job, Outcome
 from llmptx.run.worker import CPU_RUNNER, CUDA_RUNNER, Pool
 from llmptx.toolchain.ptxas import assemble_all
@@ -66,11 +67,12 @@ def verify(
     on_progress  called with (stage, cases done, cases in all or 0) while one runs
     file         how the reproducing command names the text
 
-    Raises UnknownRoutine, KeyError for a dtype the routine has not, LevelError, ToolchainMissing.
+    Raises UnknownRoutine, KeyError for a dtype the routine has not, LevelError, ToolchainMissing, NoGpuError.
     """
     routine = find(routine_name)
     signature = routine.signature(dtype)
     _check_level(level, routine, signature)
+    _check_device(device)
     command = f"llmptx verify {file} --routine {routine.name} --dtype {dtype} --level {level}"
     if device != "cpu":
         command += f" --device {device}"
@@ -103,6 +105,13 @@ def _check_level(level: Level, routine: Routine, signature: Signature) -> None:
         raise LevelError(
             f"exhaustive is for unary 16/32-bit routines; {routine.name} {signature.dtype} takes {takes}"
         )
+
+
+def _check_device(device: Device) -> None:
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"there is no device {device!r}; there are cpu and cuda")
+    if device == "cuda" and not cuda.available():
+        raise cuda.NoGpuError("device 'cuda' needs an NVIDIA GPU with its driver, and CuPy; use device='cpu'")
 
 
 def _stages(level: Level) -> Iterator[tuple[str, Callable[[Trial, Tick], Result]]]:

@@ -111,15 +111,16 @@ class Trial:
         """Runs a case with approximations pushed to an end of their bound: findings, and the largest error in
         ULP.
 
-        Such a result may lie one ULP further off than the routine's tolerance. CUDA documents its functions
+        Such a result may lie off by twice the routine's tolerance and one ULP. CUDA documents its functions
         by the error found on chips, whose approximations are better than the manual's bound for the
-        instruction: expf, 2 ULP by the documentation, comes to 2.14 with `ex2.approx` at its bound.
+        instruction, and a bound of the instruction is twice as many ULP of a result just below a power of
+        two: expf, 2 ULP by the documentation, comes to 4.03 with `ex2.approx` at its bound.
         """
         found, outcome = self.execute(kept.case, setup)
         if outcome is None:
             return tuple(replace(f, message=f"{f.message} ({how})") for f in found), 0.0
         rule = self.routine.tolerance[self.signature.dtype]
-        slack = replace(rule, ulp=rule.ulp + 1) if rule.rule in ("ulp", "special") else rule
+        slack = replace(rule, ulp=2 * rule.ulp + 1) if rule.rule in ("ulp", "special") else rule
         lenient = replace(self.routine, tolerance={self.signature.dtype: slack})
         got = results(self.signature, outcome.buffers)
         comparison = compare(lenient, self.signature, kept.case, got)

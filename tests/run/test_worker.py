@@ -191,12 +191,14 @@ def test_decoding_is_the_inverse_of_encoding() -> None:
         "ok",
         buffers={"out": np.array([1, np.nan, -0.0], np.float32), "tmp": np.zeros(0, np.uint8)},
         findings=(Finding("data-race", "x", lane=3),),
+        unwritten={"out": np.array([True, False, True]), "tmp": np.zeros(0, np.bool_)},
         seconds=1.5,
     )
     got = decode(Job("", (), buffers), _reader(b"".join(encode(sent))))
     assert got.buffers["out"].tobytes() == sent.buffers["out"].tobytes()
     assert got.buffers["tmp"].size == 0
     assert got.findings == sent.findings
+    assert got.unwritten["out"].tolist() == [True, False, True]
 
 
 @given(st.binary(max_size=200))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,6 +26,12 @@ def run_job(job: Job) -> Outcome:
         total = a + np.asarray(buffers["in1"].data) if "in1" in buffers else -a
     outcome = _ACTS[act](job, buffers, total)
     return outcome if isinstance(outcome, Outcome) else Outcome("ok", buffers={"out": outcome})
+
+
+def run_job_a_bit_off(job: Job) -> Outcome:
+    """As another device might: the last bit of every answer is another."""
+    outcome = run_job(job)
+    return replace(outcome, buffers={"out": (outcome.buffers["out"].view(np.uint32) ^ 1).view(np.float32)})
 
 
 def _poison(buffer: Buffer, places: slice, total: Array) -> Array:

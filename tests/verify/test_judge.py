@@ -12,9 +12,10 @@ import pytest
 import llmptx
 from llmptx.record import TARGETS, Stage, Verdict
 from llmptx.routines import UnknownRoutine
+from llmptx.run import cuda
 from llmptx.run.worker import Pool
 from llmptx.toolchain.ptxas import find_ptxas
-from llmptx.verify import trial
+from llmptx.verify import judge, trial
 from llmptx.verify.certificate import CertificateError, certificate, check
 from llmptx.verify.judge import LevelError, verify
 from tests.verify.kernels import ADD, NEGATIVE, changed, line_of
@@ -169,8 +170,27 @@ def test_wrong_use_is_an_error_of_the_caller() -> None:
         verify(ADD, "numpy.add", "float31")
     with pytest.raises(LevelError, match="quick, full"):
         verify(ADD, "numpy.add", "float32", level="thorough")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no device 'gpu'"):
+        verify(ADD, "numpy.add", "float32", device="gpu")  # type: ignore[arg-type]
     with pytest.raises(LevelError, match="unary 16/32-bit"):
         verify(ADD, "numpy.add", "float32", level="exhaustive")
+
+
+def test_a_missing_gpu_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "available", lambda: False)
+    with pytest.raises(cuda.NoGpuError, match="NVIDIA GPU"):
+        verify(ADD, "numpy.add", "float32", device="cuda")
+
+
+def test_the_gpu_must_give_the_engine_s_bits(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "available", lambda: True)
+    with Pool(1, "tests.verify.acted:run_job_a_bit_off") as other:
+        monkeypatch.setattr(judge, "_shared", lambda device: other)
+        verdict = verify(acting("right"), "numpy.add", "float32", device="cuda", pool=pool)
+    assert [s.name for s in verdict.stages] == [*STAGES, "gpu"]
+    assert verdict.findings[0].kind == "nondeterminism"
+    assert "on the GPU" in verdict.findings[0].message
+    assert verdict.findings[0].reproduce.endswith("--device cuda")
 
 
 def test_no_worker_starts_for_a_text_that_is_not_read() -> None:
