@@ -15,9 +15,9 @@ from typing import Any
 from llvmlite import ir
 
 from llmptx.engine.access import Address, space_name
+from llmptx.engine.blocks import Block, Branch, Exit, Flow, Jump, Loop, Switch, Sync
 from llmptx.engine.context import FAIL_DIVERGENT, FAIL_TIMEOUT, INDEX, MAIL_WORDS, WORDS
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type
-from llmptx.engine.flow import Block, Branch, Exit, Flow, Jump, Loop, Switch, Sync
 from llmptx.engine.lanes import NeedsThreads
 from llmptx.engine.program import Ins, Program
 from llmptx.engine.rows import Rows, Shapes

@@ -13,8 +13,9 @@ from typing import Any
 from llvmlite import ir
 
 from llmptx.engine.access import B64, Address, space_name
+from llmptx.engine.blocks import Block, Branch, Flow, Switch, Sync, slot_names
 from llmptx.engine.emit import BIG, I32, IR, Emit, Value, bits_to_float, canonical, float_to_bits
-from llmptx.engine.flow import Block, Branch, Flow, Switch, Sync, mark_divergence, slot_names
+from llmptx.engine.flow import mark_divergence
 from llmptx.engine.lanes import B32, Lanes
 from llmptx.engine.program import Ins, Program, Slot
 from llmptx.ptx.ast import Addr, Float, Instruction, Int, Not, Operand, Pair, Reg, Sink, Sym, Vec
