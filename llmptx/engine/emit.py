@@ -439,7 +439,28 @@ class Emit:
             return self.fcast(middle, type, rnd)
         if rnd == "rn":
             return self.each(type, lambda x: self.b.fptrunc(x, self._like(x, type)), a)
+        if type.bits == 16:
+            return self._stepped(a, self.fcast(a, type), rnd)
         return self.each(type, lambda x: self._directed("fptrunc", rnd, self._like(x, type), [x]), a)
+
+    def _stepped(self, a: Value, near: Value, rnd: str) -> Value:
+        """f32 to f16 in a directed mode: the nearest f16, moved one step where it lies on the wrong side.
+
+        LLVM cannot compile the constrained cast of a vector to f16.
+        """
+        back = self.fcast(near, a.type)
+        bits = self.bitcast(near, Type("b", 16))
+        negative = self.icmp("slt", bits, self.const(bits.type, 0))
+        above, below = self.fcmp("ogt", back, a), self.fcmp("olt", back, a)
+        if rnd == "rz":
+            too_far = self.select(negative, below, above)
+            nearer = self.sub(bits, self.const(bits.type, 1))
+            return self.bitcast(self.select(too_far, nearer, bits), near.type)
+        # One step up makes a positive number's bits one more and a negative one's one less; down the reverse.
+        wrong = above if rnd == "rm" else below
+        outward = negative if rnd == "rm" else self.not_(negative)
+        step = self.select(outward, self.const(bits.type, 1), self.const(bits.type, -1))
+        return self.bitcast(self.select(wrong, self.add(bits, step), bits), near.type)
 
     def _to_odd_f32(self, a: Value) -> Value:
         """f64 to f32 rounded to odd, so that rounding on to f16 rounds once."""

@@ -395,7 +395,8 @@ class Scalar:
         def function(x: int) -> tuple[Fraction, bool] | int | None:
             if name == "rsqrt" and not x & canonical(width):
                 return x | infinity(width)
-            with gmpy2.context(precision=300):
+            # beyond these exponents every format has long overflowed, and 2^x would fill the memory
+            with gmpy2.context(precision=300, emax=20000, emin=-20000):
                 wide = (gmpy2.mpfr("-inf" if sign(x, width) else "inf") if is_inf(x, width)
                         else gmpy2.mpfr(_rational(decode(x, width))))  # fmt: skip
                 if not wide and sign(x, width):
