@@ -87,10 +87,11 @@ class Rows(Lanes):
                 targets.append((spec, operand, type))
             elif spec.kind == "memory":
                 assert isinstance(operand, Addr)
-                sources.append(self.address(operand, matched.modifiers.get("space")))
+                sources.append(self.address(operand, spec.type or matched.modifiers.get("space")))
             elif spec.kind == "value":
                 assert type is not None
-                sources.append(self.fetch_list(operand, type) if count > 1 else self.fetch(operand, type))
+                several = count > 1 or spec.count
+                sources.append(self.fetch_list(operand, type) if several else self.fetch(operand, type))
         result = meaning(self, matched.modifiers, *sources)
         if targets:
             self._commit_all(targets, result, count)
@@ -106,7 +107,7 @@ class Rows(Lanes):
             self.commit(operand.second, result[1], PRED)
         elif spec.pair:
             self.commit(operand, result[0], type)
-        elif count > 1:
+        elif count > 1 or spec.count:
             assert isinstance(operand, Vec)
             for element, value in zip(operand.elements, result, strict=True):
                 self.commit(element, value, type)

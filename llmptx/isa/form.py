@@ -8,10 +8,11 @@ A pattern is the manual's syntax as data:
 
 Modifiers stand in order. `.x` is a literal, `.name:a|b` a choice, brackets make either optional. Names ending
 in `type` are parsed as types. An operand is `name`, `name:T` where T is a type, a type modifier's name, or
-`wide` (twice the width of `type`), or `pred`; without `:T` it has the type of the modifier `type`. `[a]` is a
-memory operand, `(a)` a group, `label` a code label, `imm` an integer constant. Destinations are the operands
-named d, p or q, and come first; `d[|p]` may be a pair and `d|p` must be one, its second always a predicate:
-such a row returns both.
+`wide` (twice the width of `type`), or `pred`; without `:T` it has the type of the modifier `type`.
+`name:T*4` is a vector of four registers in braces, a list to the row. `[a]` is a memory operand in the space
+of the modifier `space`, `[b:global]` one in a space of its own, `(a)` a group, `label` a code label, `imm` an
+integer constant. Destinations are the operands named d, p or q, and come first; `d[|p]` may be a pair and
+`d|p` must be one, its second always a predicate: such a row returns both.
 
 Text whose modifiers stand in another order is understood too, as ptxas does: the types keep theirs, the rest
 may be shuffled.
@@ -32,8 +33,8 @@ from llmptx.ptx.types import PRED, Type
 
 _GROUP = re.compile(r"\[\.(?P<opt>[^\]]+)\]|\.(?P<req>[^.\[]+)")
 _OPERAND = re.compile(
-    r"(?P<memory>\[a\])|(?P<group>\([a-z]+\))|"
-    r"(?P<first>[a-z]\w*)(?::(?P<type>\w+))?(?:(?P<may>\[\|[pq](?::pred)?\])|(?P<must>\|[pq]))?\Z"
+    r"\[(?P<memory>[a-z])(?::(?P<space>\w+))?\]|(?P<group>\([a-z]+\))|"
+    r"(?P<first>[a-z]\w*)(?::(?P<type>\w+))?(?:\*(?P<count>\d+))?(?:(?P<may>\[\|[pq](?::pred)?\])|(?P<must>\|[pq]))?\Z"
 )
 DESTINATIONS = ("d", "p", "q")
 
@@ -56,6 +57,8 @@ class OperandSpec:
     """One operand of a row. `kind`: value, memory, group, label; `type` names a type or a modifier.
 
     `pair`: the row returns (this, pred), and the operand may be `d|p`; `must_pair`: it has to be.
+    `count`: registers of a vector in braces, 0 where there are no braces. `type` of a memory operand: its
+    space, '' for the modifier's.
     """
 
     name: str
@@ -63,6 +66,7 @@ class OperandSpec:
     type: str
     pair: bool = False
     must_pair: bool = False
+    count: int = 0
 
     @property
     def destination(self) -> bool:
@@ -148,13 +152,14 @@ def _operand(text: str, pattern: str) -> OperandSpec:
     match = _OPERAND.match(text)
     assert match, f"bad operand {text!r} in {pattern!r}"
     if match["memory"]:
-        return OperandSpec("a", "memory", "")
+        return OperandSpec(match["memory"], "memory", match["space"] or "")
     if match["group"]:
         return OperandSpec(match["group"][1:-1], "group", "")
     if match["first"] == "label":
         return OperandSpec("label", "label", "")
     pair, must = bool(match["may"] or match["must"]), bool(match["must"])
-    return OperandSpec(match["first"], "value", match["type"] or "type", pair, must)
+    count = int(match["count"] or 0)
+    return OperandSpec(match["first"], "value", match["type"] or "type", pair, must, count)
 
 
 def match(instruction: Instruction) -> Matched:
@@ -234,11 +239,22 @@ def _agrees(row: Form, spec: OperandSpec, type: Type | None, operand: Operand, v
         return isinstance(operand, {"memory": Addr, "group": Group, "label": Sym}[spec.kind])
     if spec.must_pair or isinstance(operand, Pair):
         return spec.pair and isinstance(operand, Pair)
+    if spec.count:
+        return _is_vector(operand, spec.count)
     if vec or isinstance(operand, Vec):
         return _agrees_vector(row, type, operand, vec)
     if spec.destination:
-        return isinstance(operand, Reg) or (isinstance(operand, Sink) and row.opcode == "atom")
+        return isinstance(operand, Reg) or (isinstance(operand, Sink) and row.opcode in ("atom", "mbarrier"))
     return _agrees_source(row, spec, type, operand)
+
+
+def _is_vector(operand: Operand, count: int) -> bool:
+    """{a, b, ...} of that many registers."""
+    return (
+        isinstance(operand, Vec)
+        and len(operand.elements) == count
+        and all(isinstance(element, Reg) for element in operand.elements)
+    )
 
 
 def _agrees_vector(row: Form, type: Type, operand: Operand, vec: str | None) -> bool:
