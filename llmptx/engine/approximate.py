@@ -1,10 +1,9 @@
 """What `.approx` instructions return: any result within the manual's bound is conforming, so there are
 three settings.
 
-exact gives the correctly rounded result (computed in f64, where the error is below 2^-49); low and high
-push every result to
-the ends of the documented bound, so that what holds under all three holds on any chip. Bounds: PTX ISA
-9.7.3-9.7.4.
+exact gives the correctly rounded result (computed in f64, where the error is below 2^-49); low and high push
+every result to the ends of the documented bound, so that what holds under all three holds on any chip.
+Bounds: PTX ISA 9.7.3-9.7.4.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from llmptx.ptx.types import Type
 if TYPE_CHECKING:
     from llmptx.engine.emit import Emit, Value
 
-F32, F64, B64, B32 = Type("f", 32), Type("f", 64), Type("b", 64), Type("b", 32)
+F64, B64 = Type("f", 64), Type("b", 64)
 
-# name -> (kind of bound, size); ulp: of the f32 result, relative, absolute
+# name -> (kind of bound, size), of f32 results; ulp: of the exact result's own binade
 BOUNDS: dict[str, tuple[Literal["ulp", "relative", "absolute"], float]] = {
     "ex2": ("ulp", 2.0),
     "lg2": ("relative", 2.0**-22),
@@ -31,55 +30,65 @@ BOUNDS: dict[str, tuple[Literal["ulp", "relative", "absolute"], float]] = {
     "sqrt": ("relative", 2.0**-23),
     "rsqrt": ("relative", 2.0**-22.9),
 }
+HALF_BOUNDS: dict[str, tuple[Literal["ulp", "relative", "absolute"], float]] = {
+    "ex2": ("relative", 2.0**-9.9),
+    "tanh": ("absolute", 2.0**-10.987),
+}
+INSIDE = 1 - 2.0**-10  # of the bound: more than what the f64 arithmetic here is wrong by
 
 
 def approx(e: Emit, name: str, a: Value, b: Value | None) -> Value:
-    """The f32 (rcp, rsqrt: also f64) result under the emitter's setting."""
+    """The result in a's type under the emitter's setting; in f64 (rcp, rsqrt) there is one setting only."""
     type = a.type
     wide = e.fcast(a, F64)
     exact = _exact(e, name, wide, e.fcast(b, F64) if b is not None else None)
     if e.setting == "exact" or type.bits == 64:
         return e.fcast(exact, type)
-    return _pushed(e, name, wide, exact, 1.0 if e.setting == "high" else -1.0)
+    return _pushed(e, name, wide, exact, type, 1.0 if e.setting == "high" else -1.0)
 
 
-def _pushed(e: Emit, name: str, x: Value, exact: Value, sign: float) -> Value:
-    """exact + sign x bound, rounded back inside; specials (NaN, infinities, zeros) are exact whatever the
-    setting.
+def _pushed(e: Emit, name: str, x: Value, exact: Value, type: Type, sign: float) -> Value:
+    """exact + sign x bound, rounded back towards exact; specials (NaN, infinities, zeros) are exact whatever
+    the setting.
     """
-    kind, size = BOUNDS[name]
-    if kind == "ulp":
-        # One f32 ULP at |y| in [2^k, 2^(k+1)) is 2^(k-23), and never below the subnormal spacing.
-        power = e.and_(e.bitcast(exact, B64), e.const(B64, 0x7FF0000000000000))
-        spacing = e.fmul(e.bitcast(power, F64), e.const(F64, 2.0**-23))
-        step = _max(e, spacing, e.const(F64, 2.0**-149))
-        shift = e.fmul(step, e.const(F64, sign * (size - 0.5)))
-    elif kind == "absolute":
-        shift = e.const(F64, sign * size * (1 - 2.0**-4))
-    else:
-        shift = e.fmul(e.fabs(exact), e.const(F64, sign * size * (1 - 2.0**-4)))
-        if name == "lg2":
-            near = e.and_(e.fcmp("ogt", x, e.const(F64, 0.5)), e.fcmp("olt", x, e.const(F64, 2.0)))
-            shift = e.select(near, e.const(F64, sign * size * (1 - 2.0**-4)), shift)
-    moved = e.fcast(e.fadd(exact, shift), F32, "rz" if kind == "relative" else "rn")
+    plain = e.fcast(exact, type)
+    shift = e.fmul(_bound(e, name, x, exact, type), e.const(F64, sign * INSIDE))
+    moved = e.fcast(e.fadd(exact, shift), type, "rm" if sign > 0 else "rp")
     if name in ("sin", "cos", "tanh"):
         moved = _clamp(e, moved)
-    plain = e.fcast(exact, F32)
-    if kind == "ulp":
+    if BOUNDS[name][0] == "ulp":
         # Two ULP below the least subnormal is zero, and of the same sign.
-        signed = e.fmul(moved, e.copysign(e.const(F32, 1.0), plain))
-        crossed = e.fcmp("ole", signed, e.const(F32, 0.0))
-        moved = e.select(crossed, e.copysign(e.const(F32, 0.0), plain), moved)
-    finite = e.fcmp("olt", e.fabs(plain), e.const(F32, math.inf))
-    moves = e.and_(finite, e.fcmp("une", plain, e.const(F32, 0.0)))
-    if name == "ex2":
-        whole = e.fcmp("oeq", e.fround(x, "rn"), x)
-        moves = e.and_(moves, e.not_(e.and_(whole, e.fcmp("oeq", x, e.const(F64, 0.0)))))
-    return e.select(moves, moved, plain)
+        zero, one = e.const(type, 0.0), e.const(type, 1.0)
+        crossed = e.fcmp("ole", e.fmul(moved, e.copysign(one, plain)), zero)
+        moved = e.select(crossed, e.copysign(zero, plain), moved)
+    ordinary = e.and_(_nonzero_finite(e, x), _nonzero_finite(e, plain))
+    return e.select(ordinary, moved, plain)
+
+
+def _nonzero_finite(e: Emit, a: Value) -> Value:
+    finite = e.fcmp("olt", e.fabs(a), e.const(a.type, math.inf))
+    return e.and_(finite, e.fcmp("une", a, e.const(a.type, 0.0)))
+
+
+def _bound(e: Emit, name: str, x: Value, exact: Value, type: Type) -> Value:
+    """How far from exact the manual lets the result be, in f64."""
+    kind, size = (HALF_BOUNDS if type.bits == 16 else BOUNDS)[name]
+    if kind == "absolute":
+        return e.const(F64, size)
+    if kind == "relative":
+        relative = e.fmul(e.fabs(exact), e.const(F64, size))
+        if name != "lg2":
+            return relative
+        near = e.and_(e.fcmp("ogt", x, e.const(F64, 0.5)), e.fcmp("olt", x, e.const(F64, 2.0)))
+        return e.select(near, e.const(F64, size), relative)
+    # One f32 ULP at |y| in [2^k, 2^(k+1)) is 2^(k-23), and never below the subnormal spacing.
+    power = e.and_(e.bitcast(exact, B64), e.const(B64, 0x7FF0000000000000))
+    spacing = e.fmul(e.bitcast(power, F64), e.const(F64, 2.0**-23))
+    return e.fmul(_max(e, spacing, e.const(F64, 2.0**-149)), e.const(F64, size))
 
 
 def _clamp(e: Emit, a: Value) -> Value:
-    one = e.const(F32, 1.0)
+    one = e.const(a.type, 1.0)
     beyond = e.fcmp("ogt", e.fabs(a), one)
     return e.select(beyond, e.copysign(one, a), a)
 
