@@ -302,7 +302,8 @@ class _Worker:
         return findings
 
     def step_all(self, blocks: int, seed: int | None, budget: int) -> list[Finding]:
-        scheduler = Scheduler(self.kernel, self.address, self.words, self.resume, self.mail, seed)
+        order = self.keep[1]
+        scheduler = Scheduler(self.kernel, self.address, self.words, self.resume, self.mail, order, seed)
         for block in range(blocks):
             if self.kernel.program.shared_size or self.kernel.program.dynamic_shared:
                 self.launcher.session.arena.bytes(self.shared)[:] = 0xA5

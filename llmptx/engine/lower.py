@@ -15,7 +15,7 @@ from typing import Any
 from llvmlite import ir
 
 from llmptx.engine.access import Address, space_name
-from llmptx.engine.blocks import Block, Branch, Exit, Flow, Jump, Loop, Switch, Sync
+from llmptx.engine.blocks import Block, Branch, Exit, Flow, Jump, Loop, Switch, Sync, end_defs
 from llmptx.engine.context import FAIL_DIVERGENT, FAIL_TIMEOUT, INDEX, MAIL_WORDS, WORDS
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type
 from llmptx.engine.lanes import NeedsThreads
@@ -27,6 +27,8 @@ from llmptx.ptx.types import PRED, Type
 
 DONE = -1
 POISON = 0xA5
+# One thread at a time, a loop that reads memory may wait for another thread: it gives way this often.
+TURN = 1024
 
 
 @dataclass
@@ -61,6 +63,23 @@ def lower(
         raise NeedsThreads
     shapes = Shapes(program, flow, width, block_dim, check).find() if width > 1 else {}
     return _Lowering(program, flow, shapes, block_dim, width, check, approx, bool(syncs), not simple).build()
+
+
+def _spinning(flow: Flow) -> frozenset[int]:
+    """Blocks of loops that read memory which other threads may write."""
+    reads = {
+        b.index
+        for b in flow.blocks
+        for ins in b.body
+        if ins.opcode == "atom"
+        or (
+            ins.opcode == "ld"
+            and space_name(ins.matched.modifiers.get("space")) not in ("param", "const", "local")
+        )
+    }
+    if not flow.loops:
+        return frozenset(b.index for b in flow.blocks) if reads else frozenset()
+    return frozenset().union(*(loop.members for loop in flow.loops if loop.members & reads))
 
 
 def _simple_barriers(syncs: list[Ins], threads: int) -> bool:
@@ -99,7 +118,8 @@ class _Lowering(Rows):
         self.block_dim, self.check = block_dim, check
         self.threads = block_dim[0] * block_dim[1] * block_dim[2]
         self.units = -(-self.threads // width)
-        self.synchronises, self.stepped = synchronises, stepped
+        self.spinning = _spinning(flow) if width == 1 else frozenset()
+        self.synchronises, self.stepped = synchronises or bool(self.spinning), stepped
         self.module = module
         self.frame = 0
         self.waits: dict[int, tuple[tuple[Any, ...], int]] = {}
@@ -128,6 +148,7 @@ class _Lowering(Rows):
         self.budget_var = b.alloca(I64)
         self.exited_var = b.alloca(self._mask_type())
         self.waiting_var, self.rounds_var = b.alloca(I32), b.alloca(I64)
+        self.yielded_var = b.alloca(I32)
         self.last_pc_var, self.real_unit = b.alloca(I32), b.alloca(I32)
         for name, type in program_registers(self.program):
             self.slots[name] = b.alloca(self._storage(name, type), name=name.replace("%", ""))
@@ -207,6 +228,7 @@ class _Lowering(Rows):
         if not self.stepped:
             self._block_memory()
         b.store(ir.Constant(I64, 0), self.rounds_var)
+        b.store(ir.Constant(I32, 0), self.waiting_var)
         b.branch(at["round"])
         b.position_at_end(at["block_next"])
         b.store(b.add(b.load(self.block_var, typ=I64), ir.Constant(I64, 1)), self.block_var)
@@ -251,7 +273,7 @@ class _Lowering(Rows):
         b, at = self.b, self.at
         b.position_at_end(at["round"])
         b.store(unit0, self.unit_var)
-        b.store(ir.Constant(I32, 0), self.waiting_var)
+        b.store(ir.Constant(I32, 0), self.yielded_var)
         b.branch(at["unit_head"])
         b.position_at_end(at["unit_head"])
         number = b.load(self.unit_var, typ=I32)
@@ -267,8 +289,13 @@ class _Lowering(Rows):
         if not self.synchronises or self.stepped:
             b.branch(at["block_next"])
             return
-        waiting = b.load(self.waiting_var, typ=I32)
         again = self.function.append_basic_block("again")
+        if self.spinning:
+            arrived = self.function.append_basic_block("arrived")
+            yielded = b.icmp_unsigned("!=", b.load(self.yielded_var, typ=I32), ir.Constant(I32, 0))
+            b.cbranch(yielded, at["round"], arrived)
+            b.position_at_end(arrived)
+        waiting = b.load(self.waiting_var, typ=I32)
         b.cbranch(b.icmp_unsigned("!=", waiting, ir.Constant(I32, 0)), again, at["block_next"])
         b.position_at_end(again)
         self._next_round(waiting)
@@ -277,6 +304,9 @@ class _Lowering(Rows):
         b = self.b
         rounds = b.add(b.load(self.rounds_var, typ=I64), ir.Constant(I64, 1))
         b.store(rounds, self.rounds_var)
+        b.store(ir.Constant(I32, 0), self.waiting_var)
+        if self.spinning:
+            self._release()
         if self.check:
             epoch = self.word_pointer("epoch")
             b.store(b.add(b.load(epoch, typ=I64), ir.Constant(I64, 1)), epoch)
@@ -296,9 +326,29 @@ class _Lowering(Rows):
         over = b.icmp_signed(">", rounds, self.word("budget"))
         b.cbranch(over, self.at["failed"], self.at["round"])
 
-    def _resume_pointer(self) -> IR:
+    def _release(self) -> None:
+        """Everybody has come to the barrier: each unit's point becomes one to go on from."""
+        b = self.b
+        number = self._entry_alloca(I32)
+        head, step, done = (self.function.append_basic_block(n) for n in ("release", "released", "go"))
+        b.store(ir.Constant(I32, 0), number)
+        b.branch(head)
+        b.position_at_end(head)
+        unit = b.load(number, typ=I32)
+        b.cbranch(b.icmp_unsigned("<", unit, ir.Constant(I32, self.units)), step, done)
+        b.position_at_end(step)
+        where = self._resume_pointer(unit)
+        point = b.load(where, typ=I32)
+        blocked = b.icmp_signed("<", point, ir.Constant(I32, DONE))
+        b.store(b.select(blocked, b.sub(ir.Constant(I32, -1), point), point), where)
+        b.store(b.add(unit, ir.Constant(I32, 1)), number)
+        b.branch(head)
+        b.position_at_end(done)
+
+    def _resume_pointer(self, unit: IR = None) -> IR:
         base = self.b.inttoptr(self.word("resume"), PTR)
-        return self.b.gep(base, [self.b.zext(self._unit_now(), I64)], source_etype=I32)
+        now = self._unit_now() if unit is None else unit
+        return self.b.gep(base, [self.b.zext(now, I64)], source_etype=I32)
 
     def _unit_now(self) -> IR:
         return self.b.load(self.real_unit, typ=I32)
@@ -307,7 +357,7 @@ class _Lowering(Rows):
         b = self.b
         b.position_at_end(self.at["unit_start"])
         number = b.load(self.unit_var, typ=I32)
-        self.unit = self._permuted(number, "units", I32) if not self.stepped else number
+        self.unit = self._permuted(number, "units", I32)
         b.store(self.unit, self.real_unit)
         b.store(self.word("budget"), self.budget_var)
         self.entry_mask = None
@@ -440,12 +490,27 @@ class _Lowering(Rows):
         left = b.sub(b.load(self.budget_var, typ=I64), ir.Constant(I64, 1))
         b.store(left, self.budget_var)
         out = self.function.append_basic_block("budget")
-        b.cbranch(b.icmp_signed("<", left, ir.Constant(I64, 0)), out, to)
+        going = self.function.append_basic_block("turn") if header.index in self.spinning else to
+        b.cbranch(b.icmp_signed("<", left, ir.Constant(I64, 0)), out, going)
         b.position_at_end(out)
         body = header.body
         pc = body[0].pc if body else getattr(header.end, "pc", 0)
         self._store_failure(FAIL_TIMEOUT, ir.Constant(I32, pc), self._unit_now(), self.bits(mask))
         b.branch(self.at["failed"])
+        if going is not to:
+            b.position_at_end(going)
+            self._give_way(header, left, to)
+
+    def _give_way(self, header: Block, left: IR, to: ir.Block) -> None:
+        """Every TURN times round a loop the other threads go on first."""
+        b = self.b
+        leaving = self.function.append_basic_block("leaving")
+        spent = b.icmp_unsigned("==", b.and_(left, ir.Constant(I64, TURN - 1)), ir.Constant(I64, 0))
+        b.cbranch(spent, leaving, to)
+        b.position_at_end(leaving)
+        b.store(b.add(b.load(self.yielded_var, typ=I32), ir.Constant(I32, 1)), self.yielded_var)
+        self._save(("turn", "", False), sorted(header.live_in), None)
+        b.branch(to)
 
     def _store_failure(self, kind: int, pc: IR, unit: IR, mask: IR) -> None:
         b = self.b
@@ -606,17 +671,21 @@ class _Lowering(Rows):
         return b.gep(base, [b.add(row, ir.Constant(I64, word))], source_etype=I64)
 
     def _leave(self, what: tuple[Any, ...], mask: IR) -> None:
-        b = self.b
+        """Waits at the cut that ends the current block."""
         end = self.current.end
         assert isinstance(end, Sync)
+        written = set(end_defs(self.program, end)) if end.ins.guard is None else set()
+        live = sorted(self.flow.blocks[end.target].live_in - written)
+        self._save(what, live, mask if self.current.divergent else None)
+
+    def _save(self, what: tuple[Any, ...], live: list[str], mask: IR | None) -> None:
+        """Puts what is live into the unit's frame, leaves, and builds the way back.
+
+        mask   the lanes that leave, where the block is divergent: `resumed` on the way back
+        """
+        b = self.b
         number = len(self.waits) + 1
         self.waits[number] = (what, self.pc)
-        written = {n for n in self.flow.definitions if any(i is end.ins for _, i in self.flow.definitions[n])}
-        live = (
-            sorted(self.flow.blocks[end.target].live_in - written)
-            if end.ins.guard is None
-            else sorted(self.flow.blocks[end.target].live_in)
-        )
         saved = [(self.slots[n], self._storage(n, self.program.registers[n])) for n in live]
         saved += [(self.budget_var, I64), (self.exited_var, self._mask_type())]
         frame = self._frame()
@@ -632,10 +701,11 @@ class _Lowering(Rows):
             b.store(
                 b.load(variable, typ=type), b.gep(frame, [ir.Constant(I64, offset)], source_etype=I8), align=1
             )
-        if self.current.divergent:
+        if mask is not None:
             b.store(mask, b.gep(frame, [ir.Constant(I64, at)], source_etype=I8), align=1)
-            self.frame = max(self.frame, at + 64)
-        b.store(ir.Constant(I32, number), self._resume_pointer())
+        # With turns and under the host's scheduler, who waits must not be taken for who may go on.
+        blocked = what[0] != "turn" and (self.stepped or self.spinning)
+        b.store(ir.Constant(I32, -number - 1 if blocked else number), self._resume_pointer())
         b.branch(self.at["unit_next"])
         back = self.function.append_basic_block(f"resume{number}")
         self.resumes.append((number, back))
@@ -645,7 +715,7 @@ class _Lowering(Rows):
             b.store(
                 b.load(b.gep(frame, [ir.Constant(I64, offset)], source_etype=I8), typ=type, align=1), variable
             )
-        if self.current.divergent:
+        if mask is not None:
             where = b.gep(frame, [ir.Constant(I64, at)], source_etype=I8)
             self.resumed = b.load(where, typ=self._mask_type(), align=1)
 

@@ -1,20 +1,20 @@
-"""Threads of a block one at a time: independent thread scheduling, and operations of several threads by
-their waiting.
+"""Threads of a block one at a time: operations of several threads by their waiting.
 
-A thread runs until it ends or waits. Barriers and warp operations are answered here, in plain Python: slow,
-and an
-independent statement of what the vector code does. Deadlock is what is left when nobody can go on.
+Machine code runs every thread that may go on until it ends, waits or has had its turn. Barriers and warp
+operations are answered here, on numpy arrays over the block's threads: an independent statement of what the
+vector code does.
+Deadlock is what is left when nobody can go on.
 """
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmptx.engine import context
-from llmptx.engine.lanes import source_lane
 from llmptx.record import FindingKind
 
 if TYPE_CHECKING:
@@ -23,10 +23,19 @@ if TYPE_CHECKING:
 DONE = -1
 M32 = 0xFFFFFFFF
 Stuck = tuple[FindingKind, str, int, int]
+What = tuple[Any, ...]
+Ints = NDArray[np.int64]
+# The mailbox word that holds an operation's membermask.
+MEMBERS = {"shfl": 3, "vote": 1, "match": 1, "redux": 1, "warp_barrier": 0, "elect": 0}
 
 
 class Scheduler:
-    """Runs the blocks of a kernel that was compiled one thread at a time and `stepped`."""
+    """Runs the blocks of a kernel that was compiled one thread at a time and `stepped`.
+
+    resume   by thread: a point to go on from; -1 where it ended; -(point + 1) where it waits there
+    order    the threads in the order in which they get their turns; shuffled before each round where there
+             is a seed
+    """
 
     def __init__(
         self,
@@ -35,188 +44,228 @@ class Scheduler:
         words: NDArray[np.int64],
         resume: NDArray[np.int32],
         mail: NDArray[np.int64],
+        order: NDArray[np.int32] | None,
         seed: int | None,
     ) -> None:
         self.kernel, self.address, self.words = kernel, address, words
         self.resume, self.mail = resume, mail.reshape(-1, context.MAIL_WORDS)
-        self.random = np.random.default_rng(seed) if seed is not None else None
+        self.order = order
+        self.random = np.random.default_rng(seed)
         self.threads = kernel.threads
+        self.warps = -(-self.threads // 32)
+        self.lane_bits = 1 << (np.arange(self.threads) & 31)
+        self.arrived: dict[int, int] = {}
 
     def run_block(self, block: int, budget: int) -> Stuck | None:
-        """None when every thread ended; else why they cannot go on: (kind, message, pc, thread)."""
+        """None when every thread ended or one failed; else (kind, message, pc, thread) of why none goes on."""
         self.resume[:] = 0
         if self.kernel.start_block is not None:
             self.words[context.INDEX["block"]] = block
             self.kernel.start_block(self.address)
-        ready = list(range(self.threads))
-        self.arrived: dict[tuple[int, int], int] = {}
+        self.arrived = {}
         for _ in range(budget):
-            if self.random is not None:
-                self.random.shuffle(ready)
-            for thread in ready:
-                if self.kernel.run(self.address, block, block + 1, thread, thread + 1):
-                    return None
-            ready = self._answer()
-            if not ready:
+            if self.order is not None:
+                self.random.shuffle(self.order)
+            if self.kernel.run(self.address, block, block + 1, 0, self.threads):
+                return None
+            stuck = self._answer()
+            if stuck is not None:
+                return stuck
+            if not np.any(self.resume > 0):
                 return self._verdict()
         return ("timeout", "the block's threads kept waiting for each other until the budget ran out", 0, 0)
 
-    def _waiting(self) -> dict[int, tuple[tuple[Any, ...], int]]:
-        return {
-            t: self.kernel.lowered.waits[int(k)]
-            for t, k in enumerate(self.resume[: self.threads])
-            if k != DONE
-        }
+    def _waiting(self) -> dict[int, Ints]:
+        """Threads by the point they wait at."""
+        blocked = np.flatnonzero(self.resume < DONE)
+        points = -self.resume[blocked] - 1
+        return {int(point): blocked[points == point] for point in np.unique(points)}
+
+    def _release(self, threads: Ints) -> None:
+        self.resume[threads] = -self.resume[threads] - 1
 
     def _verdict(self) -> Stuck | None:
+        """Nobody can go on: because all have ended, or why."""
+        waits, spans = self.kernel.lowered.waits, self.kernel.program.spans
         waiting = self._waiting()
         if not waiting:
             return None
-        places: dict[int, list[int]] = {}
-        for thread, (_, pc) in waiting.items():
-            places.setdefault(pc, []).append(thread)
-        spans = self.kernel.program.spans
+        places = [(waits[point][1], threads) for point, threads in waiting.items()]
         text = "; ".join(
             f"{len(threads)} threads from {threads[0]} on wait at line {spans[pc].line}"
-            for pc, threads in places.items()
+            for pc, threads in places
         )
-        pc, threads = next(iter(places.items()))
-        aligned = all(what[0] == "barrier" and what[2] for what, _ in waiting.values())
+        pc, threads = places[0]
+        aligned = all(waits[point][0][0] == "barrier" and waits[point][0][2] for point in waiting)
         kind: FindingKind = "barrier-divergence" if aligned and len(places) > 1 else "deadlock"
-        ended = self.threads - len(waiting)
-        return kind, f"nobody can go on: {text}; {ended} have ended", pc, threads[0]
+        ended = int(np.count_nonzero(self.resume == DONE))
+        return kind, f"nobody can go on: {text}; {ended} have ended", pc, int(threads[0])
 
-    def _answer(self) -> list[int]:
-        """Completes what can be completed; the threads that may run again."""
-        waiting = self._waiting()
-        ready: list[int] = []
-        for warp in range(-(-self.threads // 32)):
-            ready += self._warp(warp, waiting)
-        ready += self._barriers(waiting)
-        if ready:
-            return ready
-        # Operations without a membermask are done by whoever is there when nothing else can move.
-        for warp in range(-(-self.threads // 32)):
-            ready += self._warp(warp, waiting, anyone=True)
-        return ready
+    def _answer(self) -> Stuck | None:
+        """Completes what can be completed."""
+        barriers: dict[int, Ints] = {}
+        together: dict[What, list[Ints]] = {}
+        for point, threads in self._waiting().items():
+            what = self.kernel.lowered.waits[point][0]
+            if what[0] == "barrier":
+                barriers[point] = threads
+            else:
+                together.setdefault(what, []).append(threads)
+        groups = {what: np.sort(np.concatenate(parts)) for what, parts in together.items()}
+        for what, threads in groups.items():
+            if what[0] in MEMBERS and (what[0] not in ("shfl", "vote") or what[2]):
+                self._meet(what, threads)
+        stuck = self._barriers(barriers)
+        if not np.any(self.resume > 0):
+            # Operations without a membermask are done by whoever is there when nothing else can move.
+            for what, threads in groups.items():
+                if what[0] not in MEMBERS or (what[0] in ("shfl", "vote") and not what[2]):
+                    self._do(what, threads, M32)
+                    self._release(threads)
+        return stuck
 
     # warp operations
 
-    def _warp(
-        self, warp: int, waiting: dict[int, tuple[tuple[Any, ...], int]], anyone: bool = False
-    ) -> list[int]:
-        groups: dict[tuple[int, int], list[int]] = {}
-        first = warp * 32
-        live = {t - first for t in waiting if first <= t < first + 32}
-        for lane in sorted(live):
-            what, pc = waiting[first + lane]
-            if what[0] == "barrier":
-                continue
-            member = self._members(first + lane, what)
-            groups.setdefault((pc, member), []).append(lane)
-        ready: list[int] = []
-        for (_, member), lanes in groups.items():
-            what = waiting[first + lanes[0]][0]
-            synchronous = (
-                what[0] != "activemask" and (what[0] != "shfl" or what[2]) and (what[0] != "vote" or what[2])
-            )
-            wanted = {lane for lane in live if member >> lane & 1}
-            if (synchronous and wanted <= set(lanes)) or anyone:
-                self._do(what, first, lanes, member)
-                ready += [first + lane for lane in lanes]
-        if ready:
-            epochs = self.words[context.INDEX["warp_epochs"]]
-            self._bump(int(epochs), warp)
-        return ready
+    def _bits(self, threads: Ints) -> Ints:
+        """By warp, the lanes that are among `threads`."""
+        bits = np.bincount(threads >> 5, self.lane_bits[threads], self.warps)
+        return bits.astype(np.int64)
 
-    def _bump(self, epochs: int, warp: int) -> None:
-        import ctypes
+    def _meet(self, what: What, threads: Ints) -> None:
+        """Does an operation in the warps where all lanes of its membermask that still run have come to it."""
+        live = self._bits(np.flatnonzero(self.resume != DONE))
+        masks = self.mail[threads, MEMBERS[what[0]]] & M32
+        for member in np.unique(masks).tolist():
+            group = threads[masks == member]
+            complete = member & live & ~self._bits(group) == 0
+            ready = group[complete[group >> 5]]
+            if ready.size:
+                self._do(what, ready, member)
+                self._release(ready)
+                for warp in np.unique(ready >> 5).tolist():
+                    self._order(warp)
 
+    def _order(self, warp: int) -> None:
+        """What lanes of the warp did before this is ordered before what they do next."""
+        epochs = int(self.words[context.INDEX["warp_epochs"]])
         ctypes.c_int64.from_address(epochs + 8 * warp).value += 1
 
-    def _members(self, thread: int, what: tuple[Any, ...]) -> int:
-        column = {"shfl": 3, "vote": 1, "match": 1, "redux": 1, "warp_barrier": 0, "elect": 0}.get(what[0])
-        return M32 if column is None else int(self.mail[thread, column]) & M32
-
-    def _do(self, what: tuple[Any, ...], first: int, lanes: list[int], member: int) -> None:
+    def _do(self, what: What, threads: Ints, member: int) -> None:
         name, mode = what[0], what[1]
-        mail = self.mail
-        rows = {lane: mail[first + lane].copy() for lane in lanes}
-        active = sum(1 << lane for lane in lanes)
-        for lane in lanes:
-            row = mail[first + lane]
-            if name == "shfl":
-                source, within = source_lane(mode, lane, int(row[1]) & M32, int(row[2]) & M32)
-                row[4] = rows[source][0] if source in rows else row[0]
-                row[5] = within
-            elif name == "vote":
-                row[2] = _vote(mode, rows, active & member)
-            elif name == "match":
-                row[2], row[3] = _match(mode, rows, lane, active & member)
-            elif name == "redux":
-                row[2] = _redux(mode, what[2], [int(rows[i][0]) & M32 for i in lanes if member >> i & 1])
-            elif name == "activemask":
-                row[0] = active
-            elif name == "elect":
-                leader = min(i for i in lanes if member >> i & 1)
-                row[1], row[2] = leader, lane == leader
+        mail, warps = self.mail, threads >> 5
+        present = self._bits(threads)
+        if name == "shfl":
+            mail[threads, 4], mail[threads, 5] = self._shuffled(mode, threads)
+        elif name == "vote":
+            true = self._bits(threads[mail[threads, 0] & 1 == 1]) & member
+            mail[threads, 2] = _vote(mode, true, present & member)[warps]
+        elif name == "activemask":
+            mail[threads, 0] = present[warps]
+        elif name == "elect":
+            leaders = present & member
+            leader = np.log2(leaders & -leaders, where=leaders > 0, out=np.zeros(self.warps)).astype(np.int64)
+            mail[threads, 1], mail[threads, 2] = leader[warps], leader[warps] == threads & 31
+        elif name in ("match", "redux"):
+            for warp in np.unique(warps).tolist():
+                self._within(name, mode, what[2], threads[warps == warp], member)
+
+    def _shuffled(self, mode: str, threads: Ints) -> tuple[Ints, Ints]:
+        """(values, whether in range), PTX ISA 9.7.9.6; a lane that is not there gives one's own value."""
+        own, b, c = (self.mail[threads, i] & M32 for i in range(3))
+        lane, step, segment = threads & 31, b & 31, c >> 8 & 31
+        low = lane & segment
+        limit = low | c & 31 & ~segment
+        source = {"up": lane - step, "down": lane + step, "bfly": lane ^ step, "idx": low | step & ~segment}[
+            mode
+        ]
+        within = source >= limit if mode == "up" else source <= limit
+        source = threads - lane + (np.where(within, source, lane) & 31)
+        values = np.zeros(32 * self.warps, np.int64)
+        there = np.zeros(32 * self.warps, bool)
+        values[threads], there[threads] = own, True
+        return np.where(there[source], values[source], own), within.astype(np.int64)
+
+    def _within(self, name: str, mode: str, signed: bool, threads: Ints, member: int) -> None:
+        """match and redux in one warp."""
+        chosen = threads[self.lane_bits[threads] & member != 0]
+        given = self.mail[chosen, 0]
+        if name == "redux":
+            self.mail[threads, 2] = _redux(mode, signed, given & M32)
+            return
+        members = int(self.lane_bits[chosen].sum())
+        for thread in threads.tolist():
+            same = int(self.lane_bits[chosen[given == self.mail[thread, 0]]].sum())
+            every = same == members
+            answer = (same, int(same != 0)) if mode == "any" else (same if every else 0, int(every))
+            self.mail[thread, 2], self.mail[thread, 3] = answer
 
     # block barriers
 
-    def _barriers(self, waiting: dict[int, tuple[tuple[Any, ...], int]]) -> list[int]:
+    def _barriers(self, waiting: dict[int, Ints]) -> Stuck | None:
         """barrier.sync, .arrive and .red by barrier number."""
-        ready: list[int] = []
-        by_number: dict[int, list[int]] = {}
-        for thread, (what, _) in waiting.items():
-            if what[0] != "barrier":
-                continue
-            number = int(self.mail[thread, 0]) & M32
-            if what[1] == "arrive":
-                self.arrived[number, 0] = self.arrived.get((number, 0), 0) + 1
-                ready.append(thread)
-            else:
-                by_number.setdefault(number, []).append(thread)
-        ended = int(np.count_nonzero(self.resume[: self.threads] == DONE))
-        for number, threads in by_number.items():
+        waits = self.kernel.lowered.waits
+        parts: dict[int, list[tuple[int, Ints]]] = {}
+        for point, threads in waiting.items():
+            numbers = self.mail[threads, 0] & M32
+            for number in np.unique(numbers).tolist():
+                there = threads[numbers == number]
+                if waits[point][0][1] == "arrive":
+                    self.arrived[number] = self.arrived.get(number, 0) + there.size
+                    self._count_out(number, int(self.mail[there[0], 1]) & M32)
+                    self._release(there)
+                else:
+                    parts.setdefault(number, []).append((point, there))
+        ended = int(np.count_nonzero(self.resume == DONE))
+        for number, groups in parts.items():
+            threads = np.concatenate([there for _, there in groups])
             count = int(self.mail[threads[0], 1]) & M32
             wanted = count - ended if count == self.threads else count
-            if len(threads) + self.arrived.get((number, 0), 0) >= wanted:
-                self.arrived.pop((number, 0), None)
-                self._release(threads, waiting)
-                ready += threads
-        return ready
+            over = threads.size + self.arrived.get(number, 0) - wanted
+            if over >= 0:
+                self.arrived[number] = over
+                self._complete(groups)
+                if len(groups) > 1 and (stuck := self._apart(groups)):
+                    return stuck
+        return None
 
-    def _release(self, threads: list[int], waiting: dict[int, tuple[tuple[Any, ...], int]]) -> None:
+    def _count_out(self, number: int, count: int) -> None:
+        """A barrier that arrivals alone have filled is over."""
+        if self.arrived[number] >= count:
+            self.arrived[number] -= count
+
+    def _apart(self, groups: list[tuple[int, Ints]]) -> Stuck | None:
+        """Lanes of one warp that came to an aligned barrier on different ways."""
+        waits = self.kernel.lowered.waits
+        seen = np.zeros(self.warps, bool)
+        for point, threads in groups:
+            (_, _, aligned), pc = waits[point]
+            both = threads[seen[threads >> 5]]
+            if aligned and both.size:
+                text = "lanes of one warp wait at different instructions for a barrier that is .aligned"
+                return "barrier-divergence", text, pc, int(both[0])
+            seen[threads >> 5] = True
+        return None
+
+    def _complete(self, groups: list[tuple[int, Ints]]) -> None:
         self.words[context.INDEX["epoch"]] += 1
-        flags = [bool(self.mail[t, 2] & 1) for t in threads]
-        for thread in threads:
-            mode = waiting[thread][0][1]
+        flags = self.mail[np.concatenate([threads for _, threads in groups]), 2] & 1
+        results = {"popc": int(flags.sum()), "and": int(flags.all()), "or": int(flags.any())}
+        for point, threads in groups:
+            mode = self.kernel.lowered.waits[point][0][1]
             if mode.startswith("red."):
-                kind = mode[4:]
-                result = {"popc": sum(flags), "and": all(flags), "or": any(flags)}[kind]
-                self.mail[thread, 3] = int(result)
+                self.mail[threads, 3] = results[mode[4:]]
+            self._release(threads)
 
 
-def _vote(mode: str, rows: dict[int, NDArray[np.int64]], members: int) -> int:
-    true = sum(1 << lane for lane, row in rows.items() if row[0] & 1 and members >> lane & 1)
-    if mode == "ballot":
-        return true
+def _vote(mode: str, true: Ints, members: Ints) -> Ints:
     every, none = true == members, true == 0
-    return int({"all": every, "any": not none, "uni": every or none}[mode])
+    answers: dict[str, Ints] = {"ballot": true, "all": every, "any": ~none, "uni": every | none}
+    return answers[mode]
 
 
-def _match(mode: str, rows: dict[int, NDArray[np.int64]], lane: int, members: int) -> tuple[int, int]:
-    same = sum(1 << i for i, row in rows.items() if members >> i & 1 and row[0] == rows[lane][0])
-    if mode == "any":
-        return same, int(same != 0)
-    return (members, 1) if same == members else (0, 0)
-
-
-def _redux(op: str, signed: bool, values: list[int]) -> int:
+def _redux(op: str, signed: bool, values: Ints) -> int:
     if op in ("min", "max"):
-        key = [v - (1 << 32) if signed and v >> 31 else v for v in values]
-        return (min(key) if op == "min" else max(key)) & M32
-    total = values[0]
-    for value in values[1:]:
-        total = {"add": total + value, "and": total & value, "or": total | value, "xor": total ^ value}[op]
-    return total & M32
+        ordered = values.astype(np.uint32).astype(np.int32) if signed else values
+        return int(ordered.min() if op == "min" else ordered.max()) & M32
+    verb = {"add": np.add, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}[op]
+    return int(verb.reduce(values)) & M32
