@@ -12,9 +12,10 @@ import llvmlite.binding as llvm
 
 from llmptx.engine import flow as flows
 from llmptx.engine import sanitizer
+from llmptx.engine.flatten import flatten
 from llmptx.engine.lanes import NeedsThreads
 from llmptx.engine.lower import Lowered, lower
-from llmptx.engine.program import Program, flatten
+from llmptx.engine.program import Program
 from llmptx.ptx import ast
 
 Approx = Literal["exact", "low", "high"]
@@ -72,7 +73,9 @@ def compile_entry(
     engine = _machine_code(lowered, check)
     run = _SIGNATURE(engine.get_function_address("run"))
     start = (
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("san_block")) if check else None
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_sanitizer().get_function_address("san_block"))
+        if check
+        else None
     )
     return Compiled(program, lowered, block_dim, check, run, start, engine)
 
@@ -84,29 +87,50 @@ def _target() -> Any:
     return llvm.Target.from_default_triple()
 
 
-def _machine() -> Any:
+def _machine(level: int) -> Any:
     features = llvm.get_host_cpu_features().flatten()
-    return _target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2, jit=True)
+    return _target().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features, opt=level, jit=True
+    )
 
 
 def _machine_code(lowered: Lowered, check: bool) -> Any:
-    machine = _machine()
+    # Where the sanitizer's or one thread's pace rules, code made in half the time is as good.
+    brief = check or lowered.width == 1
+    machine = _machine(0 if brief else 2)
     module = llvm.parse_assembly(lowered.text)
     extras = "".join(lowered.extras.values())
     if check:
-        extras = sanitizer.TEXT + extras
+        _sanitizer()
     if extras:
         if "llvm.set.rounding" in extras:
             extras = "declare void @llvm.set.rounding(i32)\n" + extras
         module.link_in(llvm.parse_assembly(_declared_once(extras)))
     for function in module.functions:
-        if not function.is_declaration and function.name not in ("run", "san_block"):
+        if not function.is_declaration and function.name != "run":
             function.linkage = "internal"
+    return _finished(module, machine, brief)
+
+
+def _finished(module: Any, machine: Any, brief: bool) -> Any:
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
-    _optimise(module, machine)
+    if brief:
+        _simplify(module, machine)
+    else:
+        _optimise(module, machine)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
+    return engine
+
+
+@lru_cache(maxsize=1)
+def _sanitizer() -> Any:
+    """The sanitizer's machine code, made once in a process; kernels call it by name."""
+    machine = _machine(2)
+    engine = _finished(llvm.parse_assembly(sanitizer.TEXT), machine, False)
+    for name in sanitizer.ENTRIES:
+        llvm.add_symbol(name, engine.get_function_address(name))
     return engine
 
 
@@ -129,3 +153,13 @@ def _optimise(module: Any, machine: Any) -> None:
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
+
+
+def _simplify(module: Any, machine: Any) -> None:
+    """Registers out of memory, and what follows from that at once."""
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.run(module, builder)

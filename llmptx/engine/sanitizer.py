@@ -440,3 +440,4 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 
 TEXT = DECLARATIONS + _REPORT + _CONFLICT + _CHECK + _ACCESS + _BLOCK
+ENTRIES = ("san_report", "san_load", "san_store", "san_atomic", "san_block")

@@ -57,7 +57,7 @@ class Scheduler:
         self.arrived: dict[int, int] = {}
 
     def run_block(self, block: int, budget: int) -> Stuck | None:
-        """None when every thread ended or one failed; else (kind, message, pc, thread) of why none goes on."""
+        """None when every thread ended or one failed; else (kind, message, pc, thread) why none can go on."""
         self.resume[:] = 0
         if self.kernel.start_block is not None:
             self.words[context.INDEX["block"]] = block
