@@ -9,10 +9,11 @@ A pattern is the manual's syntax as data:
 Modifiers stand in order. `.x` is a literal, `.name:a|b` a choice, brackets make either optional. Names ending
 in `type` are parsed as types. An operand is `name`, `name:T` where T is a type, a type modifier's name, or
 `wide` (twice the width of `type`), or `pred`; without `:T` it has the type of the modifier `type`.
-`name:T*4` is a vector of four registers in braces, a list to the row. `[a]` is a memory operand in the space
-of the modifier `space`, `[b:global]` one in a space of its own, `(a)` a group, `label` a code label, `imm` an
-integer constant. Destinations are the operands named d, p or q, and come first; `d[|p]` may be a pair and
-`d|p` must be one, its second always a predicate: such a row returns both.
+`name:T*4` is a vector of four registers in braces, a list to the row; `name:own` a b32 or a predicate, as its
+register is declared; `4|8` one of these constants. `[a]` is a memory operand in the space of the modifier
+`space`, `[b:global]` one in a space of its own, `(a)` a group, `label` a code label, `imm` an integer
+constant. Destinations are the operands named d, p or q, and come first; `d[|p]` may be a pair and `d|p` must
+be one, its second always a predicate: such a row returns both.
 
 Text whose modifiers stand in another order is understood too, as ptxas does: the types keep theirs, the rest
 may be shuffled.
@@ -21,10 +22,9 @@ may be shuffled.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import permutations
 from typing import Any
 
 from llmptx.ptx.ast import Addr, Float, Group, Instruction, Int, Not, Operand, Pair, Reg, Sink, Sym, Vec
@@ -33,10 +33,11 @@ from llmptx.ptx.types import PRED, Type
 
 _GROUP = re.compile(r"\[\.(?P<opt>[^\]]+)\]|\.(?P<req>[^.\[]+)")
 _OPERAND = re.compile(
-    r"\[(?P<memory>[a-z])(?::(?P<space>\w+))?\]|(?P<group>\([a-z]+\))|"
+    r"\[(?P<memory>[a-z])(?::(?P<space>\w+))?\]|(?P<group>\([a-z]+\))|(?P<integers>\d+(\|\d+)*)\Z|"
     r"(?P<first>[a-z]\w*)(?::(?P<type>\w+))?(?:\*(?P<count>\d+))?(?:(?P<may>\[\|[pq](?::pred)?\])|(?P<must>\|[pq]))?\Z"
 )
 DESTINATIONS = ("d", "p", "q")
+_B32 = Type("b", 32)
 
 
 class Modifiers:
@@ -58,7 +59,7 @@ class OperandSpec:
 
     `pair`: the row returns (this, pred), and the operand may be `d|p`; `must_pair`: it has to be.
     `count`: registers of a vector in braces, 0 where there are no braces. `type` of a memory operand: its
-    space, '' for the modifier's.
+    space, '' for the modifier's. `integers`: the constants an `imm` may be, () for any.
     """
 
     name: str
@@ -67,6 +68,7 @@ class OperandSpec:
     pair: bool = False
     must_pair: bool = False
     count: int = 0
+    integers: tuple[int, ...] = ()
 
     @property
     def destination(self) -> bool:
@@ -81,6 +83,7 @@ class Form:
     opcode: str
     regex: re.Pattern[str]
     groups: tuple[tuple[str, bool], ...]
+    choices: tuple[frozenset[str], ...]
     operands: tuple[OperandSpec, ...]
     chapter: str
     meaning: Callable[..., Any] | None = field(compare=False)
@@ -124,16 +127,19 @@ def _add(pattern: str, meaning: Callable[..., Any] | None, doc: str = "") -> Non
     head, _, tail = pattern.partition(" ")
     opcode = re.match(r"\w+", head)
     assert opcode, pattern
-    regex, groups = _compile(head[opcode.end() :], pattern)
+    regex, groups, choices = _compile(head[opcode.end() :], pattern)
     operands = tuple(_operand(text.strip(), pattern) for text in tail.split(",") if text.strip())
     chapter = meaning.__module__.rpartition(".")[2] if meaning else "control"
     text = (meaning.__doc__ or "").strip() if meaning else doc
-    row = Form(pattern, opcode[0], regex, groups, operands, chapter, meaning, text)
+    row = Form(pattern, opcode[0], regex, groups, choices, operands, chapter, meaning, text)
     _TABLE.setdefault(opcode[0], []).append(row)
 
 
-def _compile(modifiers: str, pattern: str) -> tuple[re.Pattern[str], tuple[tuple[str, bool], ...]]:
-    out, groups, at = [], [], 0
+def _compile(
+    modifiers: str, pattern: str
+) -> tuple[re.Pattern[str], tuple[tuple[str, bool], ...], tuple[frozenset[str], ...]]:
+    """The pattern's regex; its modifiers' names, and whether each is a choice; what each may be."""
+    out, groups, allowed, at = [], [], [], 0
     while at < len(modifiers):
         match = _GROUP.match(modifiers, at)
         assert match, f"bad pattern {pattern!r} at {modifiers[at:]!r}"
@@ -144,8 +150,9 @@ def _compile(modifiers: str, pattern: str) -> tuple[re.Pattern[str], tuple[tuple
         body = rf"\.(?P<{key}>{alternatives})"
         out.append(f"(?:{body})?" if match["opt"] else body)
         groups.append((key, bool(colon)))
+        allowed.append(frozenset(choices.split("|") if colon else (name,)))
         at = match.end()
-    return re.compile("".join(out) + r"\Z"), tuple(groups)
+    return re.compile("".join(out) + r"\Z"), tuple(groups), tuple(allowed)
 
 
 def _operand(text: str, pattern: str) -> OperandSpec:
@@ -155,6 +162,8 @@ def _operand(text: str, pattern: str) -> OperandSpec:
         return OperandSpec(match["memory"], "memory", match["space"] or "")
     if match["group"]:
         return OperandSpec(match["group"][1:-1], "group", "")
+    if match["integers"]:
+        return OperandSpec("imm", "value", "b32", integers=tuple(map(int, match["integers"].split("|"))))
     if match["first"] == "label":
         return OperandSpec("label", "label", "")
     pair, must = bool(match["may"] or match["must"]), bool(match["must"])
@@ -176,27 +185,32 @@ def match(instruction: Instruction) -> Matched:
 
 @lru_cache(maxsize=4096)
 def _fits(opcode: str, modifiers: tuple[str, ...]) -> tuple[tuple[Form, dict[str, Any]], ...]:
-    """The rows whose modifiers agree, with their values; the same text comes back many times in a module."""
+    """The rows whose modifiers agree, with their values; the same text comes back many times in a module.
+
+    As written first; only where no row takes that, in the row's own order.
+    """
     rows = _TABLE.get(opcode, [])
-    for order in _orders(modifiers):
-        text = "".join("." + m for m in order)
-        fits = [(row, modifier_values(row, found)) for row in rows if (found := row.regex.match(text))]
-        if fits:
-            return tuple(fits)
-    return ()
+    text = "".join("." + m for m in modifiers)
+    fits = [(row, modifier_values(row, found)) for row in rows if (found := row.regex.match(text))]
+    for row in rows if not fits else ():
+        ordered = _ordered(row, modifiers)
+        if ordered is not None and (found := row.regex.match(ordered)):
+            fits.append((row, modifier_values(row, found)))
+    return tuple(fits)
 
 
-def _orders(modifiers: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """As written first; then every order that leaves the types where they are; then with the types last."""
-    yield modifiers
-    free = [i for i, name in enumerate(modifiers) if not _is_type(name)]
-    if len(free) > 6:
-        return
-    types = tuple(name for name in modifiers if _is_type(name))
-    for shuffled in permutations(free):
-        moved = dict(zip(free, shuffled, strict=True))
-        yield tuple(modifiers[moved.get(i, i)] for i in range(len(modifiers)))
-        yield tuple(modifiers[i] for i in shuffled) + types
+def _ordered(row: Form, modifiers: tuple[str, ...]) -> str | None:
+    """The modifiers in the row's order, where it knows them all: types keep theirs, the rest are free."""
+    left = list(modifiers)
+    out = []
+    for choices in row.choices:
+        first = next((name for name in left if _is_type(name)), None)
+        for name in left:
+            if name in choices and (not _is_type(name) or name == first):
+                left.remove(name)
+                out.append("." + name)
+                break
+    return None if left else "".join(out)
 
 
 def _is_type(name: str) -> bool:
@@ -267,7 +281,7 @@ def _agrees_vector(row: Form, type: Type, operand: Operand, vec: str | None) -> 
 
 def _agrees_source(row: Form, spec: OperandSpec, type: Type, operand: Operand) -> bool:
     if spec.name == "imm":
-        return isinstance(operand, Int)
+        return isinstance(operand, Int) and (not spec.integers or operand.value in spec.integers)
     if isinstance(operand, Int):
         return not type.is_float
     if isinstance(operand, Float):
@@ -308,7 +322,7 @@ def _type(spec: OperandSpec, values: dict[str, Any]) -> Type:
     if spec.type == "wide":
         base: Type = values["type"]
         return Type(base.kind, base.bits * 2)
-    return PRED if spec.type == "pred" else Type.parse(spec.type)
+    return {"pred": PRED, "own": _B32}.get(spec.type) or Type.parse(spec.type)
 
 
 def _nearest(opcode: str) -> str:

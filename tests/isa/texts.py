@@ -23,7 +23,7 @@ HEADER = """.version {version}
 .func (.param .b32 y) gives() {{ st.param.b32 [y], 0; ret; }}
 .func (.param .b32 y) both(.param .b32 x) {{ st.param.b32 [y], 0; ret; }}
 .visible .entry k(.param .align 16 .b8 p0[64]) {{
-.reg .pred %p<9>; .reg .b16 %h<9>; .reg .b32 %r<9>; .reg .b64 %rd<9>; .reg .f32 %f<9>; .reg .f64 %fd<9>;
+.reg .pred %p<9>; .reg .b16 %h<9>; .reg .b32 %r<32>; .reg .b64 %rd<32>; .reg .f32 %f<32>; .reg .f64 %fd<32>;
 .param .b32 arg; .param .b32 res; .param .align 16 .b8 field[64];
 table: .branchtargets there;
 taking: .callprototype _ (.param .b32 _);
@@ -101,8 +101,12 @@ def _operand(form: Form, spec: OperandSpec, i: int, values: dict[str, str | None
             return "[field]"
         return "[p0]" if space.startswith("param") else "[%rd1]"
     if spec.name == "imm":
-        return "5"
+        return str(random.Random(str(values)).choice(spec.integers or (5,)))
+    if spec.type == "own":
+        return random.Random(str(values)).choice(["%r5", "%p5", "2"])
     type = operand_type(spec, values)
+    if spec.count:
+        return "{" + ", ".join(_register(type, 8 * i + j) for j in range(spec.count)) + "}"
     if vec := values.get("vec"):
         return "{" + ", ".join(_register(type, 2 * i + j) for j in range(int(vec[1:]))) + "}"
     first = _register(type, i + 1)
