@@ -87,7 +87,11 @@ class Loop:
 
 @dataclass
 class Flow:
-    """The graph. `order` is a reverse post-order in which every loop is contiguous."""
+    """The graph.
+
+    order      a reverse post-order in which every loop is contiguous
+    elsewhere  by block: blocks where other lanes may wait while it runs
+    """
 
     program: Program
     blocks: list[Block]
@@ -95,6 +99,7 @@ class Flow:
     loops: list[Loop] = field(default_factory=list)
     loop_of: dict[int, Loop] = field(default_factory=dict)
     definitions: dict[str, list[tuple[int, Ins]]] = field(default_factory=dict)
+    elsewhere: dict[int, frozenset[int]] = field(default_factory=dict)
 
     def keeps_others(self, register: str, block: Block) -> bool:
         """Whether lanes that are not in `block` now may still need what they have in `register`.
@@ -103,13 +108,9 @@ class Flow:
         """
         if not block.divergent or register not in self.crossing:
             return False
-        if len(self.definitions[register]) > 1:
-            return True
-        loop = self.loop_of.get(block.index)
-        if loop is None:
+        if len(self.definitions[register]) == 1 and block.index not in self.loop_of:
             return False
-        outside = any(register in b.live_in for b in self.blocks if b.index not in loop.members)
-        return outside or register in self.blocks[loop.header].live_in
+        return any(register in self.blocks[w].live_in for w in self.elsewhere[block.index])
 
     @property
     def crossing(self) -> frozenset[str]:

@@ -69,6 +69,7 @@ def build(program: Program, threads: bool) -> Flow:
     separate(program, flow.blocks)
     try:
         _layout(flow, {b.index for b in flow.blocks}, 0, None)
+        flow.elsewhere = _elsewhere(flow)
     except Irreducible:
         if not threads:
             raise
@@ -253,6 +254,54 @@ def _components(flow: Flow, nodes: set[int], entry: int, header: int | None) -> 
                         break
                 found.append(component)
     return found[::-1]
+
+
+# who waits where
+
+
+def _elsewhere(flow: Flow) -> dict[int, frozenset[int]]:
+    """By block, where other lanes may wait while it runs.
+
+    Blocks run in order, so they wait at later ones, or at the head of a loop around for its next turn.
+    Not where only lanes come that have been here in this turn of the innermost loop: they are here now.
+    """
+    dominators = _dominators(flow)
+    position = {index: i for i, index in enumerate(flow.order)}
+    result = {}
+    for here in flow.order:
+        loop = flow.loop_of.get(here)
+        inside = loop.members if loop else frozenset(flow.order)
+        found = {
+            w for w in flow.order[position[here] + 1 :] if w not in inside or not dominators[w] >> here & 1
+        }
+        innermost = loop
+        while loop is not None:
+            latches = [m for m in loop.members if loop.header in flow.blocks[m].successors]
+            if loop is not innermost or not all(dominators[m] >> here & 1 for m in latches):
+                found.add(loop.header)
+            loop = loop.parent
+        result[here] = frozenset(found)
+    return result
+
+
+def _dominators(flow: Flow) -> dict[int, int]:
+    """Blocks on every way to a block, itself included, as bits."""
+    every = (1 << len(flow.blocks)) - 1
+    before: dict[int, list[int]] = {b.index: [] for b in flow.blocks}
+    for block in flow.blocks:
+        for s in block.successors:
+            before[s].append(block.index)
+    sets = dict.fromkeys(before, every)
+    changed = True
+    while changed:
+        changed = False
+        for index in flow.order:
+            meet = every if index != flow.order[0] else 0
+            for p in before[index]:
+                meet &= sets[p]
+            if (new := meet | 1 << index) != sets[index]:
+                sets[index], changed = new, True
+    return sets
 
 
 # liveness
