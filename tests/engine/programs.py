@@ -1,6 +1,6 @@
-"""Random programs: structured ones as trees, and graphs of blocks; each printed as PTX and run by a few lines of Python.
+"""Random programs, structured as trees and graphs of blocks: as PTX, and as a few lines of Python run them.
 
-The interpreter runs one thread after the other on Python integers; threads meet only where all of them exchange a
+The interpreter runs one thread after the other on Python integers; threads meet only where all exchange a
 value. It is what every lowering of the same program must agree with.
 """
 
@@ -607,7 +607,7 @@ class Node:
 
 
 def graph(random: Random, tangled: bool) -> tuple[Node, ...]:
-    """Blocks that jump among each other; the last leaves. tangled: anywhere, so loops may have two ways in."""
+    """Blocks that jump among each other; the last leaves. tangled: loops may have two ways in."""
     maker = Maker(random, False, False)
     count = random.randint(2, 9)
     # Without tangles a jump back goes to the start of a range that is entered at its start only.
