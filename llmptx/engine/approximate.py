@@ -2,7 +2,7 @@
 three settings.
 
 exact gives the correctly rounded result (computed in f64, where the error is below 2^-49); low and high push
-every result to the ends of the documented bound, so that what holds under all three holds on any chip.
+every result towards the ends of the documented bound, so that what holds under all three holds on any chip.
 Bounds: PTX ISA 9.7.3-9.7.4.
 """
 
@@ -34,7 +34,10 @@ HALF_BOUNDS: dict[str, tuple[Literal["ulp", "relative", "absolute"], float]] = {
     "ex2": ("relative", 2.0**-9.9),
     "tanh": ("absolute", 2.0**-10.987),
 }
-INSIDE = 1 - 2.0**-10  # of the bound: more than what the f64 arithmetic here is wrong by
+# The share of the bound that low and high use. With all of it CUDA's own functions, whose error NVIDIA
+# documents, go beyond that: sinhf and atanhf 4 ULP of 3, erfinvf 3 of 2. No chip is that bad.
+SHARE = {"ex2": 0.625}
+COMMON_SHARE = 0.75
 
 
 def approx(e: Emit, name: str, a: Value, b: Value | None) -> Value:
@@ -48,11 +51,12 @@ def approx(e: Emit, name: str, a: Value, b: Value | None) -> Value:
 
 
 def _pushed(e: Emit, name: str, x: Value, exact: Value, type: Type, sign: float) -> Value:
-    """exact + sign x bound, rounded back towards exact; specials (NaN, infinities, zeros) are exact whatever
-    the setting.
+    """exact + sign x the share of the bound, rounded back towards exact; specials (NaN, infinities, zeros)
+    are exact whatever the setting.
     """
     plain = e.fcast(exact, type)
-    shift = e.fmul(_bound(e, name, x, exact, type), e.const(F64, sign * INSIDE))
+    share = SHARE.get(name, COMMON_SHARE)
+    shift = e.fmul(_bound(e, name, x, exact, type), e.const(F64, sign * share))
     moved = e.fcast(e.fadd(exact, shift), type, "rm" if sign > 0 else "rp")
     if name in ("sin", "cos", "tanh"):
         moved = _clamp(e, moved)
@@ -62,6 +66,9 @@ def _pushed(e: Emit, name: str, x: Value, exact: Value, type: Type, sign: float)
         crossed = e.fcmp("ole", e.fmul(moved, e.copysign(one, plain)), zero)
         moved = e.select(crossed, e.copysign(zero, plain), moved)
     ordinary = e.and_(_nonzero_finite(e, x), _nonzero_finite(e, plain))
+    if name == "ex2":
+        # No bound says so, but every chip gives 2^n for n, and CUDA's f64 functions scale by it.
+        ordinary = e.and_(ordinary, e.fcmp("one", e.fround(x, "rn"), x))
     return e.select(ordinary, moved, plain)
 
 
@@ -82,7 +89,9 @@ def _bound(e: Emit, name: str, x: Value, exact: Value, type: Type) -> Value:
         near = e.and_(e.fcmp("ogt", x, e.const(F64, 0.5)), e.fcmp("olt", x, e.const(F64, 2.0)))
         return e.select(near, e.const(F64, size), relative)
     # One f32 ULP at |y| in [2^k, 2^(k+1)) is 2^(k-23), and never below the subnormal spacing.
-    power = e.and_(e.bitcast(exact, B64), e.const(B64, 0x7FF0000000000000))
+    # Just above 2^k it is the binade below that counts, whose floats are denser.
+    inner = e.fmul(exact, e.const(F64, 1 - 2.0**-21))
+    power = e.and_(e.bitcast(inner, B64), e.const(B64, 0x7FF0000000000000))
     spacing = e.fmul(e.bitcast(power, F64), e.const(F64, 2.0**-23))
     return e.fmul(_max(e, spacing, e.const(F64, 2.0**-149)), e.const(F64, size))
 
