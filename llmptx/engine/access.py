@@ -12,6 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from llmptx.engine import printing
 from llmptx.engine.context import INDEX
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type, suffix
 from llmptx.ptx.errors import PtxError
@@ -296,6 +297,19 @@ class Memory(Emit):
         for i, value in enumerate(values):
             self._spill("values", self.vector(value), i * self.width * type.bytes)
         self._checked("san_store", pointer, [self.scratch["values"], *sizes])
+
+    def vprintf(self, format: Value, arguments: Value) -> Value:
+        """Every active lane's call goes to the host, one after the other."""
+        self.extras[printing.HELPER] = printing.TEXT
+        formats = self._spill("addresses", self.vector(format))
+        blocks = self._spill("values", self.vector(arguments))
+        zero = ir.Constant(self.ir_type(Type("b", 32), "v"), None if self.width > 1 else 0)
+        counts = self._spill("values", zero, 512)
+        pc, width = ir.Constant(I32, self.pc), ir.Constant(I32, self.width)
+        tail = [self.bits(self.mask), pc, self._first_thread(), width]
+        self.call(printing.HELPER, ir.VoidType(), [self.ctx, formats, blocks, counts, *tail])
+        loaded = self.b.load(counts, typ=zero.type, align=1)
+        return Value(Type("b", 32), "u" if self.width == 1 else "v", loaded)
 
     def atom(
         self, space: str | None, op: str, type: Type, address: Address, b: Value, c: Value | None = None

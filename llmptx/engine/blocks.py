@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from llmptx.engine.program import Ins, Program, Slot, registers_of, slot_register
+from llmptx.engine.program import Call, Ins, Program, Slot, registers_of, slot_register
 from llmptx.ptx.ast import Addr, Reg, Sym, Vec
 from llmptx.ptx.types import Type
 
@@ -49,7 +49,23 @@ class Sync:
     target: int
 
 
-Terminator = Jump | Branch | Switch | Exit | Sync
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """A call on the stack: to the callees' blocks, in their order, and back to `after`."""
+
+    call: Call
+    targets: tuple[int, ...]
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The end of a function: back to whoever called it."""
+
+    function: str
+
+
+Terminator = Jump | Branch | Switch | Exit | Sync | Invoke | Leave
 
 
 @dataclass
@@ -72,6 +88,8 @@ class Block:
                 return (then, other)
             case Switch(_, targets):
                 return tuple(dict.fromkeys(targets))
+            case Invoke(_, targets, after):
+                return tuple(dict.fromkeys((*targets, after)))
             case _:
                 return ()
 

@@ -63,7 +63,7 @@ def compile_entry(
     """
     program = flatten(module, entry)
     lowered = None
-    if width == 32:
+    if width == 32 and not program.stacked:
         # What warps as vectors cannot do, threads one at a time can.
         with contextlib.suppress(flows.Irreducible, NeedsThreads):
             lowered = lower(program, flows.build(program, False), block_dim, 32, check, approx)

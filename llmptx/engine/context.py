@@ -39,11 +39,15 @@ WORDS = (
     "warp_epochs",  # address of an i64 for every warp
     "local_stride",
     "local_size",
+    "printer",  # address of the host's function for vprintf
 )
 INDEX = {name: i for i, name in enumerate(WORDS)}
 SIZE = 8 * len(WORDS)
 
 FAIL_TIMEOUT, FAIL_TRAP, FAIL_DIVERGENT = 1, 2, 3
+FAIL_STACK, FAIL_CALL = 11, 12
+# Of a thread whose program calls on a stack or uses alloca.
+STACK_BYTES = 1 << 18
 
 # A finding of the sanitizers: kind, pc, block, thread, address, size, other thread, spare; all i64.
 FINDING_WORDS = 8

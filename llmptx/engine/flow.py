@@ -13,7 +13,9 @@ from llmptx.engine.blocks import (
     Branch,
     Exit,
     Flow,
+    Invoke,
     Jump,
+    Leave,
     Loop,
     Switch,
     Sync,
@@ -23,7 +25,7 @@ from llmptx.engine.blocks import (
     end_uses,
     uses,
 )
-from llmptx.engine.program import BARRIERS, Ins, Mark, Program
+from llmptx.engine.program import BARRIERS, Call, Ins, Mark, Program, Return
 from llmptx.engine.webs import separate
 from llmptx.ptx.ast import Sym
 from llmptx.ptx.errors import PtxError
@@ -61,9 +63,21 @@ def build(program: Program, threads: bool) -> Flow:
             continue
         if current is None:
             current = fresh()
-        current = _place(item, current, fresh, pending, threads)
+        if isinstance(item, Return):
+            current.end = Leave(item.function)
+            current = None
+        elif isinstance(item, Call):
+            following = fresh()
+            current.end = Invoke(item, (), following.index)
+            current = following
+        else:
+            current = _place(item, current, fresh, pending, threads)
     for block, ins in pending:
         _resolve(program, block, ins, starts)
+    for block in blocks:
+        if isinstance(block.end, Invoke):
+            labels = (program.frames[name].label for name in block.end.call.callees)
+            block.end = replace(block.end, targets=tuple(starts[label] for label in labels))
     flow = Flow(program, blocks)
     _prune(flow)
     separate(program, flow.blocks)
@@ -179,6 +193,8 @@ def _retarget(end: Terminator, to: Callable[[int], int]) -> Terminator:
             return Branch(pred, negated, to(then), to(other), pc)
         case Switch(ins, targets):
             return Switch(ins, tuple(to(t) for t in targets))
+        case Invoke(call, targets, after):
+            return Invoke(call, tuple(to(t) for t in targets), to(after))
         case _:
             return end
 

@@ -19,6 +19,7 @@ from llmptx.engine import context
 from llmptx.engine.compile import Compiled
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area, Arena
 from llmptx.engine.threads import Scheduler
+from llmptx.engine.printing import Printer
 from llmptx.ptx import ast
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding, FindingKind
@@ -61,6 +62,7 @@ class Session:
         variables: dict[str, ast.Variable] = {}
         sizes = {p.name: p.size for p in places}
         for number, (kernel, dynamic) in enumerate(kernels):
+        self.functions = {n: a for kernel, _ in kernels for n, a in kernel.program.functions.items()}
             sizes[f".params{number}"] = kernel.program.param_size
             variables |= kernel.program.module_variables
             for worker in range(workers):
@@ -94,7 +96,9 @@ class Session:
 
     def _packed(self, value: ast.Int | ast.Float | ast.Sym, variable: ast.Variable) -> bytes:
         size = variable.type.bytes
-        if isinstance(value, ast.Sym):
+        if isinstance(value, ast.Sym) and value.name in self.functions:
+            number = self.functions[value.name] + value.offset
+        elif isinstance(value, ast.Sym):
             if value.name not in self.variables:
                 raise PtxError(f"initialiser of {variable.name}: {value.name} has no address", variable.span)
             number = self.variables[value.name].start + value.offset
@@ -123,6 +127,10 @@ class Session:
 
     def broken_guards(self) -> list[Finding]:
         """Buffers beside which something was written."""
+    def printed(self) -> str:
+        """What the kernels' printf wrote since it was last asked, worker by worker."""
+        return "".join(w.printer.take() for launcher in self.launchers for w in launcher.workers)
+
         found = []
         for name, area in self.buffers.items():
             at = self.arena.guard_broken(area, CANARY)
@@ -154,7 +162,8 @@ def _shared_bytes(kernel: Compiled, dynamic: int) -> int:
 
 def _local_stride(kernel: Compiled) -> int:
     size = kernel.program.local_size
-    return -(-(size + 64) // 64) * 64 if size else 0
+    stack = context.STACK_BYTES if kernel.program.stacked else 0
+    return -(-(size + 64) // 64) * 64 + stack if size + stack else 0
 
 
 class _Launcher:
@@ -250,6 +259,7 @@ class _Worker:
             mail=self.mail.ctypes.data,
             symbols=launcher.symbols.ctypes.data,
             dynamic=launcher.dynamic,
+        self.printer = Printer(arena, self._complain)
             dummy=self.dummy.ctypes.data,
             arena=arena.base,
             arena_size=arena.size,
@@ -272,6 +282,7 @@ class _Worker:
 
     def prepare(
         self,
+            printer=self.printer.address,
         grid: tuple[int, int, int],
         blocks: NDArray[np.int64] | None,
         units: NDArray[np.int32] | None,
@@ -337,6 +348,15 @@ class _Worker:
                 "barrier-divergence",
                 "only some threads of a warp reach this barrier; the others are elsewhere",
             ),
+    def _complain(self, kind: str, pc: int, thread: int, address: int, size: int) -> None:
+        """A finding of the host's, among the sanitizers'."""
+        found = self._get("found")
+        if found < ROOM:
+            number = next(n for n, name in context.FINDING_KINDS.items() if name == kind)
+            row = (number, pc, self._get("block"), thread, address, size, 0, 0)
+            self.findings[found * context.FINDING_WORDS : (found + 1) * context.FINDING_WORDS] = row
+        self._set(found=found + 1)
+
         }[kind]  # type: ignore[assignment]
         return self._located(text[0], text[1], self._get("fail_pc"), self._get("fail_block"), thread)
 
@@ -348,6 +368,16 @@ class _Worker:
             line=span.line,
             column=span.column,
             block=self._block(block),
+            context.FAIL_STACK: (
+                "resource-limit",
+                f"the thread's stack of {context.STACK_BYTES} bytes has no room for this: a recursion is too "
+                "deep or never ends, or an alloca is too large",
+            ),
+            context.FAIL_CALL: (
+                "crash",
+                "this goes to no function: the pointer is no address of a function with these results and "
+                "parameters, or the stack was overwritten",
+            ),
             thread=self._thread(thread),
             lane=thread % 32,
         )

@@ -15,12 +15,25 @@ from typing import Any
 from llvmlite import ir
 
 from llmptx.engine.access import Address, space_name
-from llmptx.engine.blocks import Block, Branch, Exit, Flow, Jump, Loop, Switch, Sync, end_defs
+from llmptx.engine.blocks import (
+    Block,
+    Branch,
+    Exit,
+    Flow,
+    Invoke,
+    Jump,
+    Leave,
+    Loop,
+    Switch,
+    Sync,
+    end_defs,
+)
+from llmptx.engine.calls import Calls
 from llmptx.engine.context import FAIL_DIVERGENT, FAIL_TIMEOUT, INDEX, MAIL_WORDS, WORDS
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type
 from llmptx.engine.lanes import NeedsThreads
 from llmptx.engine.program import Ins, Program
-from llmptx.engine.rows import Rows, Shapes
+from llmptx.engine.rows import Shapes
 from llmptx.ptx.ast import Int, Reg
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import PRED, Type
@@ -67,7 +80,7 @@ def lower(
 
 def _spinning(flow: Flow) -> frozenset[int]:
     """Blocks of loops that read memory which other threads may write."""
-    reads = {
+    reads = {b.index for b in flow.blocks if isinstance(b.end, Invoke)} | {
         b.index
         for b in flow.blocks
         for ins in b.body
@@ -97,7 +110,7 @@ def _simple_barriers(syncs: list[Ins], threads: int) -> bool:
     return len(numbers) <= 1
 
 
-class _Lowering(Rows):
+class _Lowering(Calls):
     def __init__(
         self,
         program: Program,
@@ -150,6 +163,7 @@ class _Lowering(Rows):
         self.waiting_var, self.rounds_var = b.alloca(I32), b.alloca(I64)
         self.yielded_var = b.alloca(I32)
         self.last_pc_var, self.real_unit = b.alloca(I32), b.alloca(I32)
+        self.prepare_stack()
         for name, type in program_registers(self.program):
             self.slots[name] = b.alloca(self._storage(name, type), name=name.replace("%", ""))
         for index in self.flow.order:
@@ -368,6 +382,7 @@ class _Lowering(Rows):
         for variable in self.pending.values():
             b.store(none, variable)
         b.store(none, self.exited_var)
+        self.start_stack()
         for name in self.flow.blocks[self.flow.order[0]].live_in:
             storage = self._storage(name, self.program.registers[name])
             b.store(ir.Constant(storage, None), self.slots[name])
@@ -482,9 +497,9 @@ class _Lowering(Rows):
         following = after[0] if after else self.at["unit_done"]
         b.cbranch(self.any(waiting), again, following)
         b.position_at_end(again)
-        self._spend(self.flow.blocks[loop.header], self.bodies[loop.header], waiting)
+        self.spend(self.flow.blocks[loop.header], self.bodies[loop.header], waiting)
 
-    def _spend(self, header: Block, to: ir.Block, mask: IR | None) -> None:
+    def spend(self, header: Block, to: ir.Block, mask: IR | None) -> None:
         """Takes one from the budget, ends the launch where there is none, and goes on."""
         b = self.b
         left = b.sub(b.load(self.budget_var, typ=I64), ir.Constant(I64, 1))
@@ -557,6 +572,11 @@ class _Lowering(Rows):
                 # On the way back the lanes are those that left, whatever the code before the cut had in hand.
                 self.mask = self.resumed if block.divergent else self.entry_mask
                 self._go(block, target)
+            case Invoke():
+                self.pc = block.end.call.pc
+                self.invoke(block, block.end)
+            case Leave():
+                self.leave(block.end)
             case Exit():
                 if block.divergent:
                     old = self.b.load(self.exited_var, typ=self._mask_type())
@@ -574,7 +594,7 @@ class _Lowering(Rows):
 
     def _plain(self, block: Block, target: int) -> None:
         if self.position[target] <= self.position[block.index]:
-            self._spend(self.flow.blocks[target], self.bodies[target], self.mask)
+            self.spend(self.flow.blocks[target], self.bodies[target], self.mask)
         else:
             self.b.branch(self.bodies[target])
 
@@ -687,6 +707,7 @@ class _Lowering(Rows):
         number = len(self.waits) + 1
         self.waits[number] = (what, self.pc)
         saved = [(self.slots[n], self._storage(n, self.program.registers[n])) for n in live]
+        saved += [(variable, I64) for variable in self.stack_vars]
         saved += [(self.budget_var, I64), (self.exited_var, self._mask_type())]
         frame = self._frame()
         at = 0

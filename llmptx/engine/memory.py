@@ -111,6 +111,11 @@ class Arena:
     def states(self, area: Area) -> NDArray[np.uint8]:
         return view(self.shadow + area.start - self.base, area.size)
 
+    def state(self, address: int) -> int:
+        """The shadow of one byte; 0 outside the arena."""
+        inside = self.shadow and 0 <= address - self.base < self.size
+        return ctypes.c_uint8.from_address(self.shadow + address - self.base).value if inside else 0
+
     def guard_fill(self, area: Area, byte: int) -> None:
         """Fills what lies between the buffer and its guard pages."""
         view(area.first, area.start - area.first)[:] = byte

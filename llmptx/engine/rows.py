@@ -256,6 +256,12 @@ class Rows(Lanes):
         program = self.program
         for table in (program.shared, program.local, program.params):
             if name in table:
+        in_frame = self.in_frame(name)
+        if in_frame is not None:
+            moved = self.add(in_frame, self.const(B64, offset))
+            return moved if type.width == 64 else self.trunc(moved, type.width)
+        if name in program.functions:
+            return self.const(type, program.functions[name] + offset)
                 at = table[name].offset
                 if at < 0:
                     at = -(-program.shared_size // 128) * 128
@@ -264,7 +270,11 @@ class Rows(Lanes):
             if type.width != 64:
                 raise PtxError(f"the address of {name} has 64 bits, not {type.width}")
             return self.add(Value(B64, "u", self.symbol(name)), self.const(B64, offset))
-        raise PtxError(f"{name.partition('@')[0]} is a label or a function: its address cannot be taken")
+        raise PtxError(f"{name.partition('@')[0]} is a label: its address cannot be taken")
+
+    def in_frame(self, name: str) -> Value | None:
+        """The window offset of a variable of a function's activation: the lowering's, which has a stack."""
+        return None
 
     # special registers
 
@@ -492,6 +502,9 @@ class Shapes(Rows):
 
     def fail(self, kind: int, when: IR) -> None:
         return
+    def vprintf(self, format: Value, arguments: Value) -> Value:
+        return Value(B32, "v")
+
 
     def _converge(self) -> None:
         return

@@ -25,8 +25,26 @@ def trap(e: Emitter, m: Modifiers) -> None:
 
 @form("brkpt")
 def brkpt(e: Emitter, m: Modifiers) -> None:
-    """Suspends for a debugger; there is none, so it aborts."""
-    e.trap()
+    """Suspends for a debugger; there is none, so it continues."""
+
+
+@form("alloca.type:u32|u64  d, a")
+@form("alloca.type:u32|u64  d, a, imm:u32")
+def alloca(e: Emitter, m: Modifiers, a: Value, alignment: Value | None = None) -> Value:
+    """a bytes of the thread's local memory until the function returns; their alignment is imm, or 8."""
+    return e.alloca(a, alignment)
+
+
+@form("stacksave.type:u32|u64  d")
+def stacksave(e: Emitter, m: Modifiers) -> Value:
+    """The stack pointer."""
+    return e.stack_save(m.type)
+
+
+@form("stackrestore.type:u32|u64  a")
+def stackrestore(e: Emitter, m: Modifiers, a: Value) -> None:
+    """Frees what alloca gave since the stacksave that gave a."""
+    e.stack_restore(a)
 
 
 @form("nanosleep.u32  a:u32")

@@ -111,6 +111,14 @@ class Emitter(Protocol):
         """Returns the old value. op: add min max and or xor exch cas inc dec; c is cas's new value."""
 
     def to_generic(self, space: str, a: Value) -> Value:
+    def offset(self, address: Address, a: Value) -> Address:
+        """a bytes further on; a is b64."""
+
+    def alloca(self, size: Value, alignment: Value | None) -> Value:
+        """An address in the thread's local window, of size's type; alignment: a constant b32, or 8 bytes."""
+
+    def stack_save(self, type: Type) -> Value: ...
+    def stack_restore(self, a: Value) -> None: ...
         """cvta: an address in `space` (or from it, for cvta.to: `from_generic`) of a's width."""
 
     def from_generic(self, space: str, a: Value) -> Value: ...

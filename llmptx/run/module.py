@@ -8,6 +8,7 @@ on copies under all sanitizers, where no access leaves its buffer.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -137,6 +138,7 @@ class Function:
         workers = min(os.cpu_count() or 1, 16) if threads >= PARALLEL_THREADS else 1
         session = self.module.session(self.name, block, shared, workers)
         findings = session.launch(0, grid, values, seed=seed)
+        sys.stdout.write(session.printed())
         self.module.release(self.name, block, shared, workers, session)
         return findings
 
@@ -193,6 +195,7 @@ def _checked(
             for p, v in zip(params, args, strict=True)
         ]
         findings = session.launch(0, grid, values, seed=seed)
+        sys.stdout.write(session.printed())
         for name, array in arrays.items():
             array.reshape(-1).view(np.uint8)[:] = session.arena.bytes(session.buffers[name])
         return findings
