@@ -61,11 +61,14 @@ class Memory(Emit):
     # addresses
 
     def extended(self, value: Value) -> Value:
-        """A window's 32-bit offset as 64 bits. Lanes that would wrap around are out of the window anyway."""
+        """A window's 32-bit offset as 64 bits.
+
+        A lane that is masked off may lie before the window: signed, the lanes after it still get into it.
+        """
         if value.type.bits == 64:
             return value
         if value.kind == "a":
-            return Value(B64, "a", self.b.zext(value.ir, I64), value.stride, value.mult)
+            return Value(B64, "a", self.b.sext(value.ir, I64), value.stride, value.mult)
         return self.zext(value, 64)
 
     def window(self, space: str) -> Value:
