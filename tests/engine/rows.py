@@ -11,7 +11,7 @@ import itertools
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -206,7 +206,10 @@ def source(
 
 @dataclass(frozen=True)
 class Shot:
-    """One instruction with its operands, and what it must give: for each destination, bits a thread."""
+    """One instruction with its operands, and what it must give: for each destination, bits a thread.
+
+    Where `guard` is false a destination keeps what it held `before`; its text is the guard's sign.
+    """
 
     form: Form
     suffix: str
@@ -214,13 +217,15 @@ class Shot:
     targets: tuple[Type, ...]
     paired: bool
     expected: tuple[tuple[int, ...], ...]
+    guard: Source | None = None
+    before: tuple[Source, ...] = ()
 
     def __str__(self) -> str:
         kinds = ", ".join(s.text or s.kind for s in self.sources)
         return f"{self.form.opcode}{self.suffix} ({kinds})"
 
 
-def _uses_carry(form: Form, suffix: str) -> tuple[bool, bool]:
+def uses_carry(form: Form, suffix: str) -> tuple[bool, bool]:
     """(reads, writes) the condition code."""
     return form.opcode in ("addc", "subc", "madc"), "cc" in suffix.split(".")
 
@@ -236,7 +241,7 @@ def shot(form: Form, suffix: str, count: int, plain: bool, draw: random.Random) 
     targets = [operand_type(first, values), *(operand_type(o, values) for o in more)]
     if paired:
         targets.append(PRED)
-    reads, writes = _uses_carry(form, suffix)
+    reads, writes = uses_carry(form, suffix)
     if reads:
         carry = OperandSpec("carry", "value", "pred")
         sources.append(Source(carry, PRED, "varying", tuple(draw.getrandbits(1) for _ in range(count))))
@@ -254,6 +259,25 @@ def shot(form: Form, suffix: str, count: int, plain: bool, draw: random.Random) 
         results.append(e.get_carry())
     bits_ = tuple(_extended(type, r) for type, r in zip(targets, results, strict=True))
     return Shot(form, suffix, tuple(sources), tuple(targets), paired, bits_)
+
+
+def guarded(plain: Shot, draw: random.Random) -> Shot:
+    """The same instruction under a predicate that holds for some threads."""
+    count = len(plain.expected[0])
+    spec = OperandSpec("guard", "value", "pred")
+    sign = draw.choice(["", "!"])
+    kind: Kind = draw.choice(["varying", "varying", "uniform"])
+    flags = tuple(draw.getrandbits(1) for _ in range(count))
+    guard = Source(spec, PRED, kind, flags if kind == "varying" else flags[:1] * count, sign)
+    before = []
+    expected = []
+    for type, bits_ in zip(plain.targets, plain.expected, strict=True):
+        width = 1 if type == PRED else max(16, type.width)
+        old = Source(spec, type, "varying", tuple(draw.getrandbits(width) for _ in range(count)))
+        before.append(old)
+        taken = zip(guard.bits, bits_, old.bits, strict=True)
+        expected.append(tuple(new if g != (sign == "!") else kept for g, new, kept in taken))
+    return replace(plain, guard=guard, before=tuple(before), expected=tuple(expected))
 
 
 def _extended(type: Type, value: Lanes) -> tuple[int, ...]:
@@ -332,12 +356,19 @@ class Kernel:
             names.append(name)
         targets = [f"%d{i}" for i in range(len(shot.targets))]
         declared += [f".reg .{_class(t)} {n};" for n, t in zip(targets, shot.targets, strict=True)]
-        reads, writes = _uses_carry(shot.form, shot.suffix)
+        reads, writes = uses_carry(shot.form, shot.suffix)
         if reads:
             lines += [f"selp.u32 %t, 1, 0, {names.pop()};", "add.cc.u32 %t, %t, -1;"]
         plain = targets[:-1] if writes else targets
         first = f"{plain[0]}|{plain[1]}" if shot.paired else ", ".join(plain)
-        lines.append(f"{shot.form.opcode}{shot.suffix} {', '.join([first, *names])};")
+        guard = ""
+        if shot.guard:
+            declared.append(".reg .pred %g;")
+            lines += self._fetch(shot.guard, "%g")
+            for old, name in zip(shot.before, targets, strict=True):
+                lines += self._fetch(old, name)
+            guard = f"@{shot.guard.text}%g "
+        lines.append(f"{guard}{shot.form.opcode}{shot.suffix} {', '.join([first, *names])};")
         if writes:
             lines += ["addc.u32 %t, 0, 0;", f"setp.ne.u32 {targets[-1]}, %t, 0;"]
         places = []

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import random
+from collections.abc import Sequence
 
 import pytest
 
 from llmptx.run.cpu import run_job
-from tests.engine.rows import CHAPTERS, Kernel, rows, shots
+from tests.engine.rows import CHAPTERS, Kernel, Shot, guarded, rows, shots, uses_carry
 
 BATCH = 50
 
 
-def wrong(chapter: str, cap: int, count: int, seed: int = 0) -> list[str]:
+def wrong(every: Sequence[Shot], count: int) -> list[str]:
     """What either width gets wrong."""
     found = []
-    every = list(shots(chapter, cap, count, seed))
     for at in range(0, len(every), BATCH):
         kernel = Kernel(every[at : at + BATCH], count)
         for width in (32, 1):
@@ -27,20 +28,28 @@ def wrong(chapter: str, cap: int, count: int, seed: int = 0) -> list[str]:
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_instructions_give_the_bits_of_the_scalar_reference(chapter: str) -> None:
-    assert not wrong(chapter, cap=5, count=128)
+    assert not wrong(list(shots(chapter, cap=5, count=128)), 128)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("chapter", "seed"), list(itertools.product(CHAPTERS, (1, 2))))
 def test_all_modifiers_with_more_operands(chapter: str, seed: int) -> None:
-    assert not wrong(chapter, cap=200, count=512, seed=seed)
+    assert not wrong(list(shots(chapter, cap=200, count=512, seed=seed)), 512)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_where_the_guard_is_false_destinations_keep_what_they_held(chapter: str) -> None:
+    draw = random.Random(chapter)
+    every = [guarded(s, draw) for s in shots(chapter, cap=1, count=64) if not uses_carry(s.form, s.suffix)[1]]
+    assert not wrong(every, 64)
 
 
 def test_the_checked_mode_gives_the_same_bits() -> None:
     kernel = Kernel(list(shots("logic", cap=2, count=128)), 128)
-    outcome = run_job(kernel.job(32, check=True))
-    assert outcome.status == "ok", outcome.findings
-    assert not kernel.wrong(outcome.buffers["out"])
+    for width in (32, 1):
+        outcome = run_job(kernel.job(width, check=True))
+        assert outcome.status == "ok", outcome.findings
+        assert not kernel.wrong(outcome.buffers["out"])
 
 
 def test_every_chapter_but_those_of_threads_is_here() -> None:
