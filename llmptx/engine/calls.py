@@ -1,4 +1,4 @@
-"""Calls on a stack, for threads one at a time: activations in the thread's local memory, behind its variables.
+"""Calls on a stack, for threads one at a time: activations in a thread's local memory, behind its variables.
 
     | saved registers, stack pointer, frame pointer, return number | results, parameters, variables, alloca |
     ^ base                                            frame pointer ^                         stack pointer ^

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import llvmlite.binding as llvm
 
 from llmptx.engine import flow as flows
-from llmptx.engine import sanitizer
+from llmptx.engine import library, sanitizer
 from llmptx.engine.flatten import flatten
 from llmptx.engine.lanes import NeedsThreads
 from llmptx.engine.lower import Lowered, lower
@@ -99,7 +99,9 @@ def _machine_code(lowered: Lowered, check: bool) -> Any:
     brief = check or lowered.width == 1
     machine = _machine(0 if brief else 2)
     module = llvm.parse_assembly(lowered.text)
-    extras = "".join(lowered.extras.values())
+    shared = {name: text for name, text in lowered.extras.items() if name.startswith(library.LIBRARY)}
+    library.provide(shared, lambda part: _finished(part, _machine(2)))
+    extras = "".join(text for name, text in lowered.extras.items() if name not in shared)
     if check:
         _sanitizer()
     if extras:

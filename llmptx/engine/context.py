@@ -39,12 +39,13 @@ WORDS = (
     "warp_epochs",  # address of an i64 for every warp
     "local_stride",
     "local_size",
+    "copies",  # address of the rings of copies in flight, one a thread
     "printer",  # address of the host's function for vprintf
 )
 INDEX = {name: i for i, name in enumerate(WORDS)}
 SIZE = 8 * len(WORDS)
 
-FAIL_TIMEOUT, FAIL_TRAP, FAIL_DIVERGENT = 1, 2, 3
+FAIL_TIMEOUT, FAIL_TRAP, FAIL_DIVERGENT, FAIL_DEADLOCK = 1, 2, 3, 4
 FAIL_STACK, FAIL_CALL = 11, 12
 # Of a thread whose program calls on a stack or uses alloca.
 STACK_BYTES = 1 << 18
@@ -59,4 +60,8 @@ FINDING_KINDS = {
     5: "input-modified",
     6: "barrier-divergence",
 }
-MAIL_WORDS = 8
+# Operands and results of one operation: the most are a matrix product's.
+MAIL_WORDS = 40
+# Copies in flight that a thread's ring has room for, and the ring's words.
+COPIES = 64
+COPY_WORDS = 3 + 2 * COPIES

@@ -31,6 +31,7 @@ from llmptx.ptx.ast import Sym
 from llmptx.ptx.errors import PtxError
 
 WARP_OPS = ("shfl", "vote", "match", "redux", "activemask", "elect")
+MATRIX_OPS = ("mma", "ldmatrix", "stmatrix", "movmatrix")
 
 
 class Irreducible(Exception):  # noqa: N818 - a fact about the code, not a fault in it
@@ -128,7 +129,11 @@ def _place(
 
 
 def _of_warp(ins: Ins) -> bool:
-    return ins.opcode in WARP_OPS or (ins.opcode in BARRIERS and "warp" in ins.matched.instruction.modifiers)
+    if ins.opcode == "wmma":
+        return "mma" in ins.matched.instruction.modifiers
+    if ins.opcode in BARRIERS:
+        return "warp" in ins.matched.instruction.modifiers
+    return ins.opcode in WARP_OPS + MATRIX_OPS
 
 
 def _resolve(program: Program, block: Block, ins: Ins, starts: dict[str, int]) -> None:
@@ -380,6 +385,17 @@ def mark_divergence(flow: Flow, varies: Callable[[Block], bool]) -> bool:
     return changed
 
 
+def _stuck(flow: Flow) -> set[int]:
+    """Blocks from which no way leads out: they meet nobody, and count as ways out themselves."""
+    leaving = {b.index for b in flow.blocks if not b.successors}
+    changed = True
+    while changed:
+        more = {b.index for b in flow.blocks if leaving.intersection(b.successors)} - leaving
+        leaving |= more
+        changed = bool(more)
+    return {b.index for b in flow.blocks} - leaving
+
+
 def _postdominators(flow: Flow) -> dict[int, int]:
     """Immediate post-dominator of every block; -1 is the exit of them all (bit sets: graphs here are
     small).
@@ -387,13 +403,14 @@ def _postdominators(flow: Flow) -> dict[int, int]:
     every = (1 << (len(flow.blocks) + 1)) - 1
     leave = 1 << len(flow.blocks)
     sets = {b.index: every for b in flow.blocks}
+    stuck = _stuck(flow)
     changed = True
     while changed:
         changed = False
         for index in reversed(flow.order):
             block = flow.blocks[index]
             meet = every
-            if not block.successors:
+            if not block.successors or index in stuck:
                 meet = leave
             for s in block.successors:
                 meet &= sets[s]

@@ -6,7 +6,8 @@ Knows addresses and bytes; nothing of dtypes, routines or what the result should
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from llmptx.engine import context
 from llmptx.engine.compile import Compiled
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area, Arena
-from llmptx.engine.threads import Scheduler
 from llmptx.engine.printing import Printer
+from llmptx.engine.threads import Scheduler
 from llmptx.ptx import ast
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding, FindingKind
@@ -28,6 +29,7 @@ SHARED_LIMIT = 227 * 1024
 ROOM = 64
 CANARY = 0xC7
 PARALLEL_THREADS = 1 << 16
+PIECES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,9 @@ class Session:
         places = list(places)
         self.workers = workers
         variables: dict[str, ast.Variable] = {}
+        self.functions = {n: a for kernel, _ in kernels for n, a in kernel.program.functions.items()}
         sizes = {p.name: p.size for p in places}
         for number, (kernel, dynamic) in enumerate(kernels):
-        self.functions = {n: a for kernel, _ in kernels for n, a in kernel.program.functions.items()}
             sizes[f".params{number}"] = kernel.program.param_size
             variables |= kernel.program.module_variables
             for worker in range(workers):
@@ -125,12 +127,12 @@ class Session:
         """Runs kernel `number` over the grid. args: addresses and integers, or a parameter's bytes."""
         return self.launchers[number].launch(grid, args, seed, budget)
 
-    def broken_guards(self) -> list[Finding]:
-        """Buffers beside which something was written."""
     def printed(self) -> str:
         """What the kernels' printf wrote since it was last asked, worker by worker."""
         return "".join(w.printer.take() for launcher in self.launchers for w in launcher.workers)
 
+    def broken_guards(self) -> list[Finding]:
+        """Buffers beside which something was written."""
         found = []
         for name, area in self.buffers.items():
             at = self.arena.guard_broken(area, CANARY)
@@ -209,13 +211,22 @@ class _Launcher:
         return self.workers[0].run(0, blocks)
 
     def _parallel(self, blocks: int) -> list[Finding]:
-        count = min(len(self.workers), blocks)
-        cuts = [blocks * i // count for i in range(count + 1)]
-        jobs = [
-            _pool().submit(worker.run, start, end)
-            for worker, start, end in zip(self.workers, cuts, cuts[1:], strict=False)
-        ]
-        return [finding for job in jobs for finding in job.result()]
+        """Workers take pieces of the grid as they come free: a core that is busy elsewhere holds nobody up."""
+        size = -(-blocks // (PIECES * len(self.workers)))
+        starts = iter(range(0, blocks, size))
+        lock = threading.Lock()
+
+        def pieces() -> Iterator[tuple[int, int]]:
+            while True:
+                with lock:
+                    start = next(starts, None)
+                if start is None:
+                    return
+                yield start, min(start + size, blocks)
+
+        others = [_pool().submit(worker.run_pieces, pieces()) for worker in self.workers[1:]]
+        findings = self.workers[0].run_pieces(pieces())
+        return findings + [finding for other in others for finding in other.result()]
 
     def _set_params(self, args: Sequence[int | bytes]) -> None:
         program = self.kernel.program
@@ -242,12 +253,15 @@ class _Worker:
         self.frames = np.zeros(max(1, kernel.lowered.frame * units) + 64, np.uint8)
         self.resume = np.zeros(units, np.int32)
         self.mail = np.zeros(units * context.MAIL_WORDS, np.int64)
+        rings = kernel.units * kernel.lowered.width if kernel.check and kernel.lowered.copies else 0
+        self.copies = np.zeros(rings * context.COPY_WORDS, np.int64)
         self.dummy = np.zeros(64, np.uint8)
         self.findings = np.zeros(ROOM * context.FINDING_WORDS, np.int64)
         self.races = np.zeros(2 * shared.size + 2, np.int64) if arena.shadow else np.zeros(2, np.int64)
         self.warp_epochs = np.zeros(-(-kernel.threads // 32), np.int64)
         self.words = np.zeros(len(context.WORDS), np.int64)
         self.keep: tuple[Any, ...] = ()
+        self.printer = Printer(arena, self._complain)
         frames = self.frames.ctypes.data
         self._set(
             params=launcher.params.start,
@@ -257,9 +271,9 @@ class _Worker:
             frames=frames + (-frames) % 64,
             resume=self.resume.ctypes.data,
             mail=self.mail.ctypes.data,
+            copies=self.copies.ctypes.data,
             symbols=launcher.symbols.ctypes.data,
             dynamic=launcher.dynamic,
-        self.printer = Printer(arena, self._complain)
             dummy=self.dummy.ctypes.data,
             arena=arena.base,
             arena_size=arena.size,
@@ -271,6 +285,7 @@ class _Worker:
             warp_epochs=self.warp_epochs.ctypes.data,
             local_stride=_local_stride(kernel),
             local_size=_local_stride(kernel) * units * kernel.lowered.width,
+            printer=self.printer.address,
         )
 
     def _set(self, **words: int) -> None:
@@ -282,7 +297,6 @@ class _Worker:
 
     def prepare(
         self,
-            printer=self.printer.address,
         grid: tuple[int, int, int],
         blocks: NDArray[np.int64] | None,
         units: NDArray[np.int32] | None,
@@ -290,6 +304,7 @@ class _Worker:
     ) -> None:
         self.keep = (blocks, units)
         self.resume[:] = 0
+        self.copies[:] = 0
         self._set(
             grid_x=grid[0],
             grid_y=grid[1],
@@ -306,7 +321,11 @@ class _Worker:
         return int(self.words.ctypes.data)
 
     def run(self, first: int, last: int) -> list[Finding]:
-        failed = self.kernel.run(self.address, first, last, 0, self.kernel.units)
+        return self.run_pieces([(first, last)])
+
+    def run_pieces(self, pieces: Iterable[tuple[int, int]]) -> list[Finding]:
+        """Runs ranges of blocks, as far as the first that fails."""
+        failed = any(self.kernel.run(self.address, first, last, 0, self.kernel.units) for first, last in pieces)
         findings = self._reported()
         if failed:
             findings.append(self._failure())
@@ -333,6 +352,15 @@ class _Worker:
 
     # reports
 
+    def _complain(self, kind: str, pc: int, thread: int, address: int, size: int) -> None:
+        """A finding of the host's, among the sanitizers'."""
+        found = self._get("found")
+        if found < ROOM:
+            number = next(n for n, name in context.FINDING_KINDS.items() if name == kind)
+            row = (number, pc, self._get("block"), thread, address, size, 0, 0)
+            self.findings[found * context.FINDING_WORDS : (found + 1) * context.FINDING_WORDS] = row
+        self._set(found=found + 1)
+
     def _failure(self) -> Finding:
         kind = self._get("fail_kind")
         mask, unit = self._get("fail_mask"), self._get("fail_unit")
@@ -344,19 +372,24 @@ class _Worker:
                 "the instruction budget ran out in this loop: it may never end",
             ),
             context.FAIL_TRAP: ("crash", "trap was executed"),
+            context.FAIL_STACK: (
+                "resource-limit",
+                f"the thread's stack of {context.STACK_BYTES} bytes has no room for this: a recursion is too "
+                "deep or never ends, or an alloca is too large",
+            ),
+            context.FAIL_CALL: (
+                "crash",
+                "this goes to no function: the pointer is no address of a function with these results and "
+                "parameters, or the stack was overwritten",
+            ),
             context.FAIL_DIVERGENT: (
                 "barrier-divergence",
                 "only some threads of a warp reach this barrier; the others are elsewhere",
             ),
-    def _complain(self, kind: str, pc: int, thread: int, address: int, size: int) -> None:
-        """A finding of the host's, among the sanitizers'."""
-        found = self._get("found")
-        if found < ROOM:
-            number = next(n for n, name in context.FINDING_KINDS.items() if name == kind)
-            row = (number, pc, self._get("block"), thread, address, size, 0, 0)
-            self.findings[found * context.FINDING_WORDS : (found + 1) * context.FINDING_WORDS] = row
-        self._set(found=found + 1)
-
+            context.FAIL_DEADLOCK: (
+                "deadlock",
+                "nobody can go on: this barrier counts threads that have ended",
+            ),
         }[kind]  # type: ignore[assignment]
         return self._located(text[0], text[1], self._get("fail_pc"), self._get("fail_block"), thread)
 
@@ -368,16 +401,6 @@ class _Worker:
             line=span.line,
             column=span.column,
             block=self._block(block),
-            context.FAIL_STACK: (
-                "resource-limit",
-                f"the thread's stack of {context.STACK_BYTES} bytes has no room for this: a recursion is too "
-                "deep or never ends, or an alloca is too large",
-            ),
-            context.FAIL_CALL: (
-                "crash",
-                "this goes to no function: the pointer is no address of a function with these results and "
-                "parameters, or the stack was overwritten",
-            ),
             thread=self._thread(thread),
             lane=thread % 32,
         )

@@ -15,6 +15,7 @@ from typing import Any
 from llvmlite import ir
 
 from llmptx.engine.access import Address, space_name
+from llmptx.engine.asynchronous import TRACKED
 from llmptx.engine.blocks import (
     Block,
     Branch,
@@ -29,9 +30,10 @@ from llmptx.engine.blocks import (
     end_defs,
 )
 from llmptx.engine.calls import Calls
-from llmptx.engine.context import FAIL_DIVERGENT, FAIL_TIMEOUT, INDEX, MAIL_WORDS, WORDS
+from llmptx.engine.context import FAIL_DEADLOCK, FAIL_DIVERGENT, FAIL_TIMEOUT, INDEX, MAIL_WORDS, WORDS
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type
 from llmptx.engine.lanes import NeedsThreads
+from llmptx.engine.matrix import ROOM
 from llmptx.engine.program import Ins, Program
 from llmptx.engine.rows import Shapes
 from llmptx.ptx.ast import Int, Reg
@@ -39,6 +41,7 @@ from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import PRED, Type
 
 DONE = -1
+EVERYBODY = 0xFFFFFFFF
 POISON = 0xA5
 # One thread at a time, a loop that reads memory may wait for another thread: it gives way this often.
 TURN = 1024
@@ -64,6 +67,11 @@ class Lowered:
     symbols: list[str]
     waits: dict[int, tuple[tuple[Any, ...], int]] = field(default_factory=dict)
 
+    @property
+    def copies(self) -> bool:
+        """Whether a checked run keeps track of copies in flight."""
+        return any(name.startswith(TRACKED) for name in self.extras)
+
 
 def lower(
     program: Program, flow: Flow, block_dim: tuple[int, int, int], width: int, check: bool, approx: str
@@ -84,7 +92,7 @@ def _spinning(flow: Flow) -> frozenset[int]:
         b.index
         for b in flow.blocks
         for ins in b.body
-        if ins.opcode == "atom"
+        if ins.opcode in ("atom", "mbarrier")
         or (
             ins.opcode == "ld"
             and space_name(ins.matched.modifiers.get("space")) not in ("param", "const", "local")
@@ -214,6 +222,12 @@ class _Lowering(Calls):
         memory.type = PTR
         return memory
 
+    def matrix_memory(self) -> IR:
+        if "matrices" not in self.scratch:
+            with self.b.goto_block(self.entry):
+                self.scratch["matrices"] = self._bytes(ROOM)
+        return self.scratch["matrices"]
+
     def _mask_type(self) -> ir.Type:
         return I1 if self.width == 1 else ir.VectorType(I1, self.width)
 
@@ -321,10 +335,17 @@ class _Lowering(Calls):
         b.store(ir.Constant(I32, 0), self.waiting_var)
         if self.spinning:
             self._release()
+        fewer = b.icmp_unsigned("!=", waiting, ir.Constant(I32, self.units))
+        if self._counted():
+            self._store_failure(
+                FAIL_DEADLOCK, b.load(self.last_pc_var, typ=I32), ir.Constant(I32, 0), ir.Constant(I32, 0)
+            )
+            enough = self.function.append_basic_block("enough")
+            b.cbranch(fewer, self.at["failed"], enough)
+            b.position_at_end(enough)
         if self.check:
             epoch = self.word_pointer("epoch")
             b.store(b.add(b.load(epoch, typ=I64), ir.Constant(I64, 1)), epoch)
-            fewer = b.icmp_unsigned("!=", waiting, ir.Constant(I32, self.units))
             with b.if_then(fewer):
                 one = ir.Constant(I64, 6)
                 zero32 = ir.Constant(I32, 0)
@@ -339,6 +360,11 @@ class _Lowering(Calls):
         )
         over = b.icmp_signed(">", rounds, self.word("budget"))
         b.cbranch(over, self.at["failed"], self.at["round"])
+
+    def _counted(self) -> bool:
+        """Whether a barrier says how many threads it waits for: it waits for those that have ended, too."""
+        ends = [b.end for b in self.flow.blocks if isinstance(b.end, Sync)]
+        return any(len(end.ins.matched.instruction.operands) > 1 for end in ends)
 
     def _release(self) -> None:
         """Everybody has come to the barrier: each unit's point becomes one to go on from."""
@@ -641,7 +667,7 @@ class _Lowering(Calls):
     def barrier(self, id: Value, count: Value | None, aligned: bool, arrive: bool) -> None:
         """The unit leaves here and comes back when the whole block has arrived."""
         if self.stepped:
-            number = count if count is not None else self.const(Type("b", 32), self.threads)
+            number = count if count is not None else self.const(Type("b", 32), EVERYBODY)
             self.suspend(("barrier", "arrive" if arrive else "sync", aligned), [id, number], [])
             return
         b = self.b
@@ -668,7 +694,7 @@ class _Lowering(Calls):
 
     def barrier_reduce(self, op: str, id: Value, count: Value | None, a: Value, aligned: bool) -> Value:
         type = Type("b", 32) if op == "popc" else PRED
-        number = count if count is not None else self.const(Type("b", 32), self.threads)
+        number = count if count is not None else self.const(Type("b", 32), EVERYBODY)
         return self.suspend(("barrier", f"red.{op}", aligned), [id, number, self._as_b32(a)], [type])[0]
 
     def suspend(self, what: tuple[Any, ...], operands: list[Value], results: list[Type]) -> list[Value]:

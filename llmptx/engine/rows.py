@@ -13,17 +13,18 @@ from typing import Any
 from llvmlite import ir
 
 from llmptx.engine.access import B64, Address, space_name
+from llmptx.engine.asynchronous import Asynchronous
 from llmptx.engine.blocks import Block, Branch, Flow, Switch, Sync, slot_names
 from llmptx.engine.emit import BIG, I32, IR, Emit, Value, bits_to_float, canonical, float_to_bits
 from llmptx.engine.flow import mark_divergence
-from llmptx.engine.lanes import B32, Lanes
+from llmptx.engine.lanes import B32
 from llmptx.engine.program import Ins, Program, Slot
 from llmptx.ptx.ast import Addr, Float, Instruction, Int, Not, Operand, Pair, Reg, Sink, Sym, Vec
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import PRED, Type
 
 
-class Rows(Lanes):
+class Rows(Asynchronous):
     """The emitter with registers: `read` and `write` are the subclass's.
 
     block_dim    (x, y, z) threads of a block, known when compiling
@@ -90,6 +91,8 @@ class Rows(Lanes):
                 sources.append(self.address(operand, spec.type or matched.modifiers.get("space")))
             elif spec.kind == "value":
                 assert type is not None
+                if spec.type == "own" and isinstance(operand, Reg):
+                    type = self.program.registers.get(operand.name, type)
                 several = count > 1 or spec.count
                 sources.append(self.fetch_list(operand, type) if several else self.fetch(operand, type))
         result = meaning(self, matched.modifiers, *sources)
@@ -254,14 +257,14 @@ class Rows(Lanes):
         const).
         """
         program = self.program
-        for table in (program.shared, program.local, program.params):
-            if name in table:
         in_frame = self.in_frame(name)
         if in_frame is not None:
             moved = self.add(in_frame, self.const(B64, offset))
             return moved if type.width == 64 else self.trunc(moved, type.width)
         if name in program.functions:
             return self.const(type, program.functions[name] + offset)
+        for table in (program.shared, program.local, program.params):
+            if name in table:
                 at = table[name].offset
                 if at < 0:
                     at = -(-program.shared_size // 128) * 128
@@ -355,6 +358,9 @@ class Rows(Lanes):
     def _varying(self, value: Value) -> Value:
         return value if value.kind != "a" else Value(value.type, "v", self.vector(value))
 
+    def lane(self) -> Value:
+        return self.special("%laneid")
+
     # carry
 
     def get_carry(self) -> Value:
@@ -392,7 +398,7 @@ class Shapes(Rows):
         self.program, self.flow, self.block_dim, self.check = program, flow, block_dim, check
         self.shapes: dict[str, Value] = {}
         self.ctaid = dict.fromkeys("xyz")
-        self.unit = None
+        self.unit = self.ctx = None
         self.changed = False
 
     def find(self) -> dict[str, Value]:
@@ -500,11 +506,23 @@ class Shapes(Rows):
     ) -> Value:
         return Value(canonical(type), "v")
 
-    def fail(self, kind: int, when: IR) -> None:
+    def matrix_memory(self) -> IR:
+        return None
+
+    def _rows(self, name: str, checked: str, pointer: Value) -> None:
         return
+
+    def _checked(self, name: str, pointer: Value, tail: list[IR]) -> IR:
+        return None
+
+    def _spilled(self, name: str) -> IR:
+        return None
+
     def vprintf(self, format: Value, arguments: Value) -> Value:
         return Value(B32, "v")
 
+    def fail(self, kind: int, when: IR) -> None:
+        return
 
     def _converge(self) -> None:
         return

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmptx.engine import context
+from llmptx.engine import context, products
 from llmptx.record import FindingKind
 
 if TYPE_CHECKING:
     from llmptx.engine.compile import Compiled
 
 DONE = -1
-M32 = 0xFFFFFFFF
+M32 = EVERYBODY = 0xFFFFFFFF
 Stuck = tuple[FindingKind, str, int, int]
 What = tuple[Any, ...]
 Ints = NDArray[np.int64]
 # The mailbox word that holds an operation's membermask.
-MEMBERS = {"shfl": 3, "vote": 1, "match": 1, "redux": 1, "warp_barrier": 0, "elect": 0}
+MEMBERS = {"shfl": 3, "vote": 1, "match": 1, "redux": 1, "warp_barrier": 0, "elect": 0, "matrix": 0}
 
 
 class Scheduler:
@@ -111,15 +111,14 @@ class Scheduler:
                 barriers[point] = threads
             else:
                 together.setdefault(what, []).append(threads)
-        groups = {what: np.sort(np.concatenate(parts)) for what, parts in together.items()}
-        for what, threads in groups.items():
-            if what[0] in MEMBERS and (what[0] not in ("shfl", "vote") or what[2]):
-                self._meet(what, threads)
+        for what, parts in together.items():
+            if _names_lanes(what):
+                self._meet(what, np.sort(np.concatenate(parts)))
         stuck = self._barriers(barriers)
         if not np.any(self.resume > 0):
             # Operations without a membermask are done by whoever is there when nothing else can move.
-            for what, threads in groups.items():
-                if what[0] not in MEMBERS or (what[0] in ("shfl", "vote") and not what[2]):
+            for what, parts in together.items():
+                for threads in parts if not _names_lanes(what) else ():
                     self._do(what, threads, M32)
                     self._release(threads)
         return stuck
@@ -165,9 +164,20 @@ class Scheduler:
             leaders = present & member
             leader = np.log2(leaders & -leaders, where=leaders > 0, out=np.zeros(self.warps)).astype(np.int64)
             mail[threads, 1], mail[threads, 2] = leader[warps], leader[warps] == threads & 31
+        elif name == "matrix":
+            for warp in np.unique(warps).tolist():
+                self._matrix(what[1], threads[warps == warp])
         elif name in ("match", "redux"):
             for warp in np.unique(warps).tolist():
                 self._within(name, mode, what[2], threads[warps == warp], member)
+
+    def _matrix(self, what: What, threads: Ints) -> None:
+        """A warp's product of fragments or move of matrices; lanes that are not there hold zeros."""
+        given = products.operands(what)
+        words = np.zeros((32, given), np.int64)
+        words[threads & 31] = self.mail[threads, 1 : 1 + given]
+        results = products.answer(what, words)
+        self.mail[threads, 1 + given : 1 + given + results.shape[1]] = results[threads & 31]
 
     def _shuffled(self, mode: str, threads: Ints) -> tuple[Ints, Ints]:
         """(values, whether in range), PTX ISA 9.7.9.6; a lane that is not there gives one's own value."""
@@ -219,7 +229,7 @@ class Scheduler:
         for number, groups in parts.items():
             threads = np.concatenate([there for _, there in groups])
             count = int(self.mail[threads[0], 1]) & M32
-            wanted = count - ended if count == self.threads else count
+            wanted = self.threads - ended if count == EVERYBODY else count
             over = threads.size + self.arrived.get(number, 0) - wanted
             if over >= 0:
                 self.arrived[number] = over
@@ -255,6 +265,11 @@ class Scheduler:
             if mode.startswith("red."):
                 self.mail[threads, 3] = results[mode[4:]]
             self._release(threads)
+
+
+def _names_lanes(what: What) -> bool:
+    """Whether the operation waits for the lanes of a membermask."""
+    return what[0] in MEMBERS and (what[0] not in ("shfl", "vote") or bool(what[2]))
 
 
 def _vote(mode: str, true: Ints, members: Ints) -> Ints:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol
 
+from llmptx.isa.fragment import Product
 from llmptx.ptx.types import Type
 
 Value = Any
@@ -110,7 +111,6 @@ class Emitter(Protocol):
     ) -> Value:
         """Returns the old value. op: add min max and or xor exch cas inc dec; c is cas's new value."""
 
-    def to_generic(self, space: str, a: Value) -> Value:
     def offset(self, address: Address, a: Value) -> Address:
         """a bytes further on; a is b64."""
 
@@ -119,10 +119,50 @@ class Emitter(Protocol):
 
     def stack_save(self, type: Type) -> Value: ...
     def stack_restore(self, a: Value) -> None: ...
+    def to_generic(self, space: str, a: Value) -> Value:
         """cvta: an address in `space` (or from it, for cvta.to: `from_generic`) of a's width."""
 
     def from_generic(self, space: str, a: Value) -> Value: ...
     def is_space(self, space: str, a: Value) -> Value: ...
+
+    # copies and barriers in memory
+
+    def copy(self, space: str, to: Address, source: Address, size: int, given: Value | None) -> None:
+        """`size` bytes from global memory, the first `given` (b32) of them real and the rest zeros.
+
+        In flight until a wait of this thread.
+        """
+
+    def commit_copies(self) -> None:
+        """The copies of this thread since the last commit become a group."""
+
+    def wait_copies(self, pending: Value | None) -> None:
+        """Until at most `pending` (b32) groups of this thread are in flight; None for no copy at all."""
+
+    def mbarrier(self, op: str, space: str, address: Address, count: Value) -> Value:
+        """The state before (b64). op: init inval arrive drop expect complete expect_arrive expect_drop."""
+
+    def mbarrier_done(self, space: str, address: Address, phase: Value) -> Value:
+        """Whether the barrier's phase of this parity (b32: 0 or 1) is complete: pred."""
+
+    def mbarrier_phase(self, state: Value) -> Value:
+        """The parity of a state's phase: b32."""
+
+    def mbarrier_pending(self, state: Value) -> Value:
+        """The arrivals a state still waited for: b32."""
+
+    # matrices spread over a warp (isa.fragment)
+
+    def multiply(self, product: Product, a: list[Value], b: list[Value], c: list[Value]) -> list[Value]:
+        """The registers of d, from those of a, b and c."""
+
+    def load_matrices(self, space: str, address: Address, count: int, transposed: bool) -> list[Value]:
+        """ldmatrix: `count` b32 values."""
+
+    def store_matrices(self, space: str, address: Address, values: list[Value], transposed: bool) -> None: ...
+    def transpose(self, a: Value) -> Value: ...
+    def lane(self) -> Value:
+        """%laneid: b32."""
 
     # threads: `mask` is the b32 membermask
     def shfl(self, mode: str, a: Value, b: Value, c: Value, mask: Value | None) -> tuple[Value, Value]:

@@ -9,7 +9,8 @@ from llmptx.isa import table
 from llmptx.isa.form import Form
 
 CHAPTERS = (
-    "integer", "extended", "floating", "half", "compare", "logic", "convert", "data", "parallel", "control",
+    "integer", "extended", "floating", "half", "compare", "logic", "convert", "data", "asynchronous", "matrix",
+    "parallel", "control",
 )  # fmt: skip
 
 _HEAD = """# The instructions
@@ -17,7 +18,8 @@ _HEAD = """# The instructions
 Written by `python -m llmptx.isa.page` from the table in `llmptx/isa`; do not edit. What is not here is
 refused, with the nearest forms named. `.x:a|b` is one of `.a` and `.b`; brackets may be left out; an
 operand without a type has the instruction's `type`, `:wide` twice its width; `d[|p]` may be a pair of
-destinations and `d|p` must be one; `imm` is an integer constant. Modifiers may stand in another order,
+destinations and `d|p` must be one; `imm` is an integer constant;
+`a:b32*4` four registers in braces, `n:own` a b32 or a predicate. Modifiers may stand in another order,
 as long as types keep theirs. A rounding left out is `.rn`; `.ftz` flushes subnormal inputs and results
 to zeros of their sign; `.sat` of a float clamps to [0, 1] and makes NaN +0.
 

@@ -203,10 +203,11 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """`lab: .branchtargets L1, L2;`."""
+    """`lab: .branchtargets L1, L2;`, or `.calltargets` with the names of functions."""
 
     name: str
     labels: tuple[str, ...]
+    functions: bool = False
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 

@@ -136,7 +136,7 @@ class _Resolver:
             case Scope(body):
                 return replace(statement, body=self.body(body))
             case Targets(name, labels):
-                return Targets(self._defined(name), tuple(map(self.symbol, labels)))
+                return replace(statement, name=self._defined(name), labels=tuple(map(self.symbol, labels)))
             case Label(name) | Prototype(name):
                 return replace(statement, name=self._defined(name))
         return _instruction(statement, self.register, self.symbol)
@@ -212,7 +212,7 @@ class _Namer:
             case Scope(body):
                 return Scope(self.body(body))
             case Targets(name, labels):
-                return Targets(self.symbol(name), tuple(map(self.symbol, labels)))
+                return replace(statement, name=self.symbol(name), labels=tuple(map(self.symbol, labels)))
             case Prototype(name):
                 return replace(statement, name=self.symbol(name))
             case Instruction():

@@ -188,22 +188,21 @@ class _Parser:
         cursor = self.cursor
         token = cursor.take()
         cursor.take()
-        if cursor.text == ".branchtargets":
+        if cursor.text in (".branchtargets", ".calltargets"):
             return self.targets(token.text, token.start)
         if cursor.text == ".callprototype":
             return self.prototype(token.text, token.start)
-        if cursor.text == ".calltargets":
-            raise cursor.error(".calltargets is not supported; give the call a .callprototype")
         return Label(token.text, cursor.span(token.start))
 
     def targets(self, name: str, start: int) -> Targets:
         cursor = self.cursor
-        cursor.take()
-        labels = [name_here(cursor, "a label")]
+        functions = cursor.take().text == ".calltargets"
+        what = "a function" if functions else "a label"
+        labels = [name_here(cursor, what)]
         while cursor.accept(","):
-            labels.append(name_here(cursor, "a label"))
-        cursor.expect(";", "or ',' after a label")
-        return Targets(name, tuple(labels), cursor.span(start))
+            labels.append(name_here(cursor, what))
+        cursor.expect(";", f"or ',' after {what}")
+        return Targets(name, tuple(labels), functions, cursor.span(start))
 
     def prototype(self, name: str, start: int) -> Prototype:
         cursor = self.cursor

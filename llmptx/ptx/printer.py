@@ -130,8 +130,9 @@ def _statement(statement: Statement, indent: str) -> list[str]:
             return [f"{indent}.reg {_vector(vec)}.{type_} {listed};"]
         case Variable():
             return [indent + _variable(statement)]
-        case Targets(name, labels):
-            return [f"{indent[4:]}{name}: .branchtargets {', '.join(labels)};"]
+        case Targets(name, labels, functions):
+            directive = ".calltargets" if functions else ".branchtargets"
+            return [f"{indent[4:]}{name}: {directive} {', '.join(labels)};"]
         case Prototype(name, results, params):
             first = f"({', '.join(map(_parameter, results))}) " if results else ""
             return [f"{indent[4:]}{name}: .callprototype {first}_ ({', '.join(map(_parameter, params))});"]

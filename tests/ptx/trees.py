@@ -137,7 +137,7 @@ leaves = st.one_of(
     variables("shared"),
     variables("local"),
     variables("param"),
-    st.builds(ast.Targets, names, st.lists(names, min_size=1, max_size=3).map(tuple)),
+    st.builds(ast.Targets, names, st.lists(names, min_size=1, max_size=3).map(tuple), st.booleans()),
     _prototypes(),
 )
 statements = st.recursive(
