@@ -366,11 +366,6 @@ class _Lowering(Calls):
         ends = [b.end for b in self.flow.blocks if isinstance(b.end, Sync)]
         return any(len(end.ins.matched.instruction.operands) > 1 for end in ends)
 
-    def _counted(self) -> bool:
-        """Whether a barrier says how many threads it waits for: it waits for those that have ended, too."""
-        ends = [b.end for b in self.flow.blocks if isinstance(b.end, Sync)]
-        return any(len(end.ins.matched.instruction.operands) > 1 for end in ends)
-
     def _release(self) -> None:
         """Everybody has come to the barrier: each unit's point becomes one to go on from."""
         b = self.b
