@@ -1,4 +1,4 @@
-"""The same calls on an NVIDIA GPU give the bits the CPU engine gives; without one, the error says what is missing."""
+"""On an NVIDIA GPU the same calls give the engine's bits; without one, the error says what is missing."""
 
 from __future__ import annotations
 
