@@ -18,7 +18,6 @@ from llmptx.engine.emit import I1, I8, I64, IR, PTR, Value, canonical, scalar_ty
 from llmptx.engine.memory import ADDRESSABLE
 from llmptx.engine.program import Frame, up
 from llmptx.engine.rows import Rows
-from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import Type
 
 B64 = Type("b", 64)
@@ -211,8 +210,6 @@ class Calls(Rows):
         """Fresh bytes on top of the stack; the next ones stand a gap apart."""
         b = self.b
         align = 8 if alignment is None or alignment.const is None else alignment.const
-        if align & (align - 1) or not 0 < align <= 1 << 23:
-            raise PtxError(f"an alignment is a power of two of at most 2^23, not {align}")
         window, (stack, _) = self._window(), self._registers()
         start = b.sub(self._rounded(b.add(window, stack), max(align, 8)), window)
         wanted = b.select(self.lanes(), self.extended(size).ir, ir.Constant(I64, 0))

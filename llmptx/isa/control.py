@@ -5,6 +5,8 @@ from __future__ import annotations
 from llmptx.isa.emitter import Emitter, Value
 from llmptx.isa.form import Modifiers, control, form
 
+_ALIGNMENTS = "|".join(str(1 << i) for i in range(24))
+
 control("bra[.uni]  label", "Continues at the label. .uni promises that the active threads agree.")
 control("brx.idx[.uni]  a:u32, label", "Continues at the a-th of the .branchtargets.")
 control("call[.uni]  label", "Calls a function.")
@@ -29,9 +31,9 @@ def brkpt(e: Emitter, m: Modifiers) -> None:
 
 
 @form("alloca.type:u32|u64  d, a")
-@form("alloca.type:u32|u64  d, a, imm:u32")
+@form(f"alloca.type:u32|u64  d, a, {_ALIGNMENTS}")
 def alloca(e: Emitter, m: Modifiers, a: Value, alignment: Value | None = None) -> Value:
-    """a bytes of the thread's local memory until the function returns; their alignment is imm, or 8."""
+    """a bytes of the thread's local memory until the function returns; aligned to 8, or as told."""
     return e.alloca(a, alignment)
 
 
