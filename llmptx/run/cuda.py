@@ -42,12 +42,15 @@ def _cupy() -> Any:
 
 
 def _function(cupy: Any, text: str, name: str, dynamic: int) -> Any:
-    """CuPy takes PTX from files only; a module is loaded through the driver's own call instead."""
+    """The entry of a PTX text, through the driver's own loader: RawModule takes PTX from files only."""
+    from cupy_backends.cuda.api import driver
+
     module = cupy.cuda.function.Module()
     module.load(text.encode("ascii") + b"\0")
     function = module.get_function(name)
     if dynamic > 48 * 1024:
-        function.max_dynamic_shared_size_bytes = dynamic
+        limit = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        driver.funcSetAttribute(function.ptr, limit, dynamic)
     return function
 
 
