@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from . import elementwise, histogram, libdevice, reduce, scan, sort  # noqa: F401  each registers its kernels
+from . import (  # noqa: F401  each registers its kernels
+    elementwise,
+    fourier,
+    histogram,
+    libdevice,
+    matrix,
+    reduce,
+    scan,
+    sort,
+    stencil,
+)
 from .compiler import compiled
 from .launches import KERNELS, Kernel, check_right, launched
 
