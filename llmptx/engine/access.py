@@ -40,6 +40,7 @@ class Memory(Emit):
     """Adds memory to the emitter.
 
     ctx       the launch context; `pc` and `unit` (the warp's or thread's number) name who accesses in reports
+    strong    the access is volatile or names a memory order: it does not race with others that are
     mask      the active lanes, None for all; `guarded` where it may be empty although the block runs
     """
 
@@ -49,6 +50,7 @@ class Memory(Emit):
     mask: IR | None = None
     guarded: bool = False
     check: bool = False
+    strong: bool = False
     words: dict[str, IR]
 
     def word(self, name: str) -> IR:
@@ -288,7 +290,7 @@ class Memory(Emit):
         zero = ir.Constant(kind, None if self.width > 1 else 0)
         for i in range(count):
             self._spill("values", zero, i * self.width * type.bytes)
-        self._checked("san_load", pointer, [values, *sizes])
+        self._checked("san_load_strong" if self.strong else "san_load", pointer, [values, *sizes])
         out = []
         for i in range(count):
             where = self.b.gep(values, [ir.Constant(I64, i * self.width * type.bytes)], source_etype=I8)
@@ -299,7 +301,8 @@ class Memory(Emit):
         sizes = [ir.Constant(I32, n) for n in (type.bytes, len(values), self.width)]
         for i, value in enumerate(values):
             self._spill("values", self.vector(value), i * self.width * type.bytes)
-        self._checked("san_store", pointer, [self.scratch["values"], *sizes])
+        name = "san_store_strong" if self.strong else "san_store"
+        self._checked(name, pointer, [self.scratch["values"], *sizes])
 
     def vprintf(self, format: Value, arguments: Value) -> Value:
         """Every active lane's call goes to the host, one after the other."""

@@ -23,6 +23,8 @@ from llmptx.ptx.ast import Addr, Float, Instruction, Int, Not, Operand, Pair, Re
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import PRED, Type
 
+STRONG = frozenset({"volatile", "relaxed", "acquire", "release", "mmio"})
+
 
 class Rows(Asynchronous):
     """The emitter with registers: `read` and `write` are the subclass's.
@@ -95,6 +97,7 @@ class Rows(Asynchronous):
                     type = self.program.registers.get(operand.name, type)
                 several = count > 1 or spec.count
                 sources.append(self.fetch_list(operand, type) if several else self.fetch(operand, type))
+        self.strong = not STRONG.isdisjoint(matched.instruction.modifiers)
         result = meaning(self, matched.modifiers, *sources)
         if targets:
             self._commit_all(targets, result, count)

@@ -25,15 +25,35 @@ _REPORT = f"""
 define void @san_report(ptr %ctx, i64 %kind, i32 %pc, i32 %thread, i64 %address, i32 %size, i64 %other)
 noinline {{
 {_word("found", "found")}{_word("room", "room")}{_word("list", "findings")}{_word("block", "block")}
-  %more = add i64 %found, 1
-  store i64 %more, ptr %p.found
+  %pc64 = zext i32 %pc to i64
+  br label %seen
+seen:
+  %n = phi i64 [ 0, %0 ], [ %n1, %other.row ]
+  %last = icmp uge i64 %n, %found
+  br i1 %last, label %new, label %compare
+compare:
+  %row = mul i64 %n, 64
+  %where = add i64 %list, %row
+  %rowp = inttoptr i64 %where to ptr
+  %kind1 = load i64, ptr %rowp
+  %rowp1 = getelementptr i64, ptr %rowp, i64 1
+  %pc1 = load i64, ptr %rowp1
+  %samekind = icmp eq i64 %kind1, %kind
+  %samepc = icmp eq i64 %pc1, %pc64
+  %known = and i1 %samekind, %samepc
+  br i1 %known, label %out, label %other.row
+other.row:
+  %n1 = add i64 %n, 1
+  br label %seen
+new:
   %full = icmp uge i64 %found, %room
   br i1 %full, label %out, label %put
 put:
+  %more = add i64 %found, 1
+  store i64 %more, ptr %p.found
   %at = mul i64 %found, 64
   %to = add i64 %list, %at
   %q = inttoptr i64 %to to ptr
-  %pc64 = zext i32 %pc to i64
   %thread64 = zext i32 %thread to i64
   %size64 = zext i32 %size to i64
   store i64 %kind, ptr %q
@@ -89,8 +109,9 @@ define i1 @san_conflict(i64 %entry, i64 %epoch, i64 %warp_epoch, i32 %thread) al
 }
 """
 
-# kind: 0 load, 1 store, 2 atomic. value: the bytes about to be stored, or null. Returns whether to make the
-# access.
+# kind: 0 load, 1 store, 2 atomic; 3 and 4 a load and a store that are volatile or name an order, which like
+# atomics do not race with each other. value: the bytes about to be stored, or null. Returns whether to make
+# the access.
 _CHECK = f"""
 define i1 @san_check(ptr %ctx, i64 %address, i32 %size, i32 %kind, i32 %pc, i32 %thread, ptr %value)
 noinline {{
@@ -133,7 +154,11 @@ states:
   %addressable = icmp ne i8 %addr8, 0
   br i1 %addressable, label %inside, label %oob
 inside:
-  %stores = icmp ne i32 %kind, 0
+  %strong = icmp uge i32 %kind, 2
+  %plainload = icmp eq i32 %kind, 0
+  %strongload = icmp eq i32 %kind, 3
+  %loads = or i1 %plainload, %strongload
+  %stores = xor i1 %loads, true
   br i1 %stores, label %writes, label %reads
 reads:
   %init8 = and i8 %all1, 2
@@ -191,8 +216,8 @@ racing:
   %me = add i64 %t64, 1
   %mine0 = or i64 %esh, %wesh
   %mine1 = or i64 %mine0, %me
-  %isa = icmp eq i32 %kind, 2
-  %aflag = select i1 %isa, i64 16384, i64 0
+  %aflag = select i1 %strong, i64 16384, i64 0
+  %keepflag = select i1 %strong, i64 -1, i64 -16385
   %mine = or i64 %mine1, %aflag
   %roff = mul i64 %srel, 16
   %raddr = add i64 %races, %roff
@@ -209,7 +234,7 @@ bytes.loop:
   %wc0 = call i1 @san_conflict(i64 %w, i64 %epoch, i64 %we, i32 %thread)
   %wat = and i64 %w, 16384
   %wasatomic = icmp ne i64 %wat, 0
-  %both = and i1 %wasatomic, %isa
+  %both = and i1 %wasatomic, %strong
   %notboth = xor i1 %both, true
   %wc1 = and i1 %wc0, %notboth
   br i1 %wc1, label %maybe, label %nowrite
@@ -234,7 +259,12 @@ readers:
   %rd = load i64, ptr %rp
   br i1 %stores, label %wr, label %rdr
 wr:
-  %rc = call i1 @san_conflict(i64 %rd, i64 %epoch, i64 %we, i32 %thread)
+  %rc0 = call i1 @san_conflict(i64 %rd, i64 %epoch, i64 %we, i32 %thread)
+  %rat = and i64 %rd, 16384
+  %rwasatomic = icmp ne i64 %rat, 0
+  %rboth = and i1 %rwasatomic, %strong
+  %rnotboth = xor i1 %rboth, true
+  %rc = and i1 %rc0, %rnotboth
   %rwhom = and i64 %rd, 4095
   %wbad = select i1 %rc, i64 %rwhom, i64 %bad1
   store i64 %mine, ptr %wp
@@ -258,20 +288,29 @@ known:
   %samewe = icmp eq i64 %rwe, %we16
   br i1 %samewarp, label %inwarp, label %setmany
 setmany:
-  %many = or i64 %rd, 8192
+  %many0 = or i64 %rd, 8192
+  %many = and i64 %many0, %keepflag
   store i64 %many, ptr %rp
   br label %next
 inwarp:
   br i1 %samewe, label %samee, label %later
 later:
   %oldmany = and i64 %rd, 8192
-  %kept = or i64 %mine, %oldmany
+  %kept0 = or i64 %mine, %oldmany
+  %oldweak0 = and i64 %rd, 16384
+  %oldweak1 = icmp eq i64 %oldweak0, 0
+  %wasmany = icmp ne i64 %oldmany, 0
+  %oldweak = and i1 %oldweak1, %wasmany
+  %keepold = select i1 %oldweak, i64 -16385, i64 -1
+  %kept = and i64 %kept0, %keepold
   store i64 %kept, ptr %rp
   br label %next
 samee:
+  %weaker = and i64 %rd, %keepflag
+  store i64 %weaker, ptr %rp
   br i1 %isme, label %next, label %setlanes
 setlanes:
-  %lanes = or i64 %rd, 4096
+  %lanes = or i64 %weaker, 4096
   store i64 %lanes, ptr %rp
   br label %next
 setreader:
@@ -295,8 +334,8 @@ yes2:
 """
 
 # addresses: W x i64; values: count x W elements of `size` bytes. first: thread number of lane 0.
-_ACCESS = """
-define void @san_load(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, ptr %values, i32 %size, i32
+_MOVES = """
+define void @san_LOAD(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, ptr %values, i32 %size, i32
 %count, i32 %width) noinline {
 entry:
   %total = mul i32 %size, %count
@@ -311,7 +350,7 @@ check:
   %ap = getelementptr i64, ptr %addresses, i32 %lane
   %a = load i64, ptr %ap
   %thread = add i32 %first, %lane
-  %ok = call i1 @san_check(ptr %ctx, i64 %a, i32 %total, i32 0, i32 %pc, i32 %thread, ptr null)
+  %ok = call i1 @san_check(ptr %ctx, i64 %a, i32 %total, i32 LKIND, i32 %pc, i32 %thread, ptr null)
   br label %elements
 elements:
   %e = phi i32 [ 0, %check ], [ %e1, %moved ]
@@ -343,7 +382,7 @@ out:
   ret void
 }
 
-define void @san_store(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, ptr %values, i32 %size, i32
+define void @san_STORE(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, ptr %values, i32 %size, i32
 %count, i32 %width) noinline {
 entry:
   %total = mul i32 %size, %count
@@ -374,7 +413,7 @@ elements:
   br i1 %emore, label %elements, label %check
 check:
   %thread = add i32 %first, %lane
-  %ok = call i1 @san_check(ptr %ctx, i64 %a, i32 %total, i32 1, i32 %pc, i32 %thread, ptr %staged)
+  %ok = call i1 @san_check(ptr %ctx, i64 %a, i32 %total, i32 SKIND, i32 %pc, i32 %thread, ptr %staged)
   br i1 %ok, label %put, label %next
 put:
   %target = inttoptr i64 %a to ptr
@@ -388,7 +427,9 @@ next:
 out:
   ret void
 }
+"""
 
+_ATOMIC = """
 define i32 @san_atomic(ptr %ctx, ptr %addresses, i32 %mask, i32 %pc, i32 %first, i32 %size, i32 %width)
 noinline {
 entry:
@@ -439,5 +480,25 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 
+
+def _moves(load: str, load_kind: int, store: str, store_kind: int) -> str:
+    names = {"san_LOAD": load, "LKIND": str(load_kind), "san_STORE": store, "SKIND": str(store_kind)}
+    text = _MOVES
+    for name, value in names.items():
+        text = text.replace(name, value)
+    return text
+
+
+_ACCESS = (
+    _moves("san_load", 0, "san_store", 1) + _moves("san_load_strong", 3, "san_store_strong", 4) + _ATOMIC
+)
 TEXT = DECLARATIONS + _REPORT + _CONFLICT + _CHECK + _ACCESS + _BLOCK
-ENTRIES = ("san_report", "san_load", "san_store", "san_atomic", "san_block")
+ENTRIES = (
+    "san_report",
+    "san_load",
+    "san_store",
+    "san_load_strong",
+    "san_store_strong",
+    "san_atomic",
+    "san_block",
+)
