@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from . import (  # noqa: F401  each registers its kernels
+    control,
+    draw,
     elementwise,
     fourier,
     histogram,
