@@ -98,6 +98,7 @@ class Routine:
     tolerance   rule for each signature's dtype, by dtype name
     oracle      (inputs, extents, signature) -> one array an output, see llmptx.verify.truth
     domain      names an input distribution of llmptx.verify.inputs, one an input
+    monotone    1 for a function of one array that never falls, -1 for one that never rises, else 0
     """
 
     name: str
@@ -113,6 +114,7 @@ class Routine:
     notes: tuple[str, ...] = ()
     inplace: bool = False
     revision: int = 1
+    monotone: Literal[1, 0, -1] = 0
 
     @property
     def package(self) -> str:
@@ -270,12 +272,16 @@ class Accuracy:
     """Error against the truth, in ULP of the output type, over all elements judged.
 
     curve is for pictures: (x, max |error| in ULP near x) over the input line of a unary float routine.
+    rounded (share of all results that are the float nearest to the truth) and monotonicity_breaks (neighbours
+    in the wrong order, of a routine that only rises or only falls) are known where every input was tried.
     """
 
     max_ulp: float
     at: str
     checked: int
     curve: tuple[tuple[float, float], ...] = ()
+    rounded: float | None = None
+    monotonicity_breaks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

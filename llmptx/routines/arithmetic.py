@@ -136,6 +136,7 @@ ROUTINES: tuple[Routine, ...] = (
         unary(np.negative),
         REALS,
         notes=("-(0.0) is -0.0.", "The least integer is its own negative.", SUBNORMALS, NAN_PROPAGATES),
+        monotone=-1,
     ),
     elementwise(
         "numpy.absolute",
@@ -152,6 +153,7 @@ ROUTINES: tuple[Routine, ...] = (
         unary(np.sign),
         REALS,
         notes=("sign(-0.0) is +0.0.", "Subnormals have a sign: no .ftz.", NAN_PROPAGATES),
+        monotone=1,
     ),
     elementwise(
         "numpy.sqrt",
@@ -161,6 +163,7 @@ ROUTINES: tuple[Routine, ...] = (
         FLOATS,
         domain=("positive",),
         notes=(_ROUNDED, SUBNORMALS, "sqrt(-0.0) is -0.0; any other negative, -inf too, gives NaN."),
+        monotone=1,
     ),
     elementwise(
         "numpy.square",

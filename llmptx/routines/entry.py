@@ -6,7 +6,7 @@ Knows no routine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from llmptx.record import Kind, Routine, Signature, Tolerance
 from llmptx.routines.truth import Array, Truth, exactly, multiprecision, quiet
@@ -47,6 +47,7 @@ def elementwise(
     tolerance: Mapping[str, Tolerance] | None = None,
     notes: Sequence[str] = (),
     flagged: bool = False,
+    monotone: Literal[1, 0, -1] = 0,
 ) -> Routine:
     """One result an element: `(in0.., out, n)`, every buffer of n elements.
 
@@ -69,6 +70,7 @@ def elementwise(
         domain=tuple(domain) or ("real",) * count,
         notes=tuple(notes),
         inplace=output is None and not flagged,
+        monotone=monotone,
     )
 
 

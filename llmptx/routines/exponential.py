@@ -25,6 +25,7 @@ ROUTINES: tuple[Routine, ...] = (
             "exp(-inf) = 0, exp(+inf) = +inf, exp(nan) = nan.",
             _SMALL,
         ),
+        monotone=1,
     ),
     elementwise(
         "numpy.exp2",
@@ -39,6 +40,7 @@ ROUTINES: tuple[Routine, ...] = (
             "exp2(-inf) = 0, exp2(+inf) = +inf, exp2(nan) = nan.",
             _SMALL,
         ),
+        monotone=1,
     ),
     elementwise(
         "numpy.log",
@@ -49,6 +51,7 @@ ROUTINES: tuple[Routine, ...] = (
         domain=("log",),
         tolerance=ulps(1, 1),
         notes=("At most 1 ULP, near 1 too, where the result is small.", _POLES, _SMALL_IN),
+        monotone=1,
     ),
     elementwise(
         "numpy.log2",
@@ -59,5 +62,6 @@ ROUTINES: tuple[Routine, ...] = (
         domain=("log",),
         tolerance=ulps(1, 1),
         notes=("At most 1 ULP, near 1 too, where the result is small.", _POLES, _SMALL_IN),
+        monotone=1,
     ),
 )

@@ -22,6 +22,7 @@ ROUTINES: tuple[Routine, ...] = (
         unary(np.floor),
         FLOATS,
         notes=_WHOLE,
+        monotone=1,
     ),
     elementwise(
         "numpy.ceil",
@@ -30,6 +31,7 @@ ROUTINES: tuple[Routine, ...] = (
         unary(np.ceil),
         FLOATS,
         notes=_WHOLE,
+        monotone=1,
     ),
     elementwise(
         "numpy.rint",
@@ -38,6 +40,7 @@ ROUTINES: tuple[Routine, ...] = (
         unary(np.rint),
         FLOATS,
         notes=("Ties go to the even neighbour: rint(0.5) = 0, rint(1.5) = 2, rint(2.5) = 2.", *_WHOLE),
+        monotone=1,
     ),
     elementwise(
         "numpy.isnan",

@@ -34,7 +34,9 @@ _EXP_SUM = (
 
 
 def _erf(x: Floats) -> Floats:
-    return np.array(list(map(math.erf, x.tolist())), np.float64)
+    from scipy.special import erf
+
+    return np.asarray(erf(x))
 
 
 def _expit(inputs: Sequence[Array], extents: Mapping[str, int], signature: Signature) -> Sequence[Truth]:
@@ -161,6 +163,7 @@ ROUTINES: tuple[Routine, ...] = (
             "erf(+-inf) = +-1, erf(-0.0) = -0.0, erf(nan) = nan.",
             "erf of a subnormal is subnormal: no .ftz.",
         ),
+        monotone=1,
     ),
     elementwise(
         "scipy.special.expit",
@@ -175,6 +178,7 @@ ROUTINES: tuple[Routine, ...] = (
             "Far to the left the result is exp(x), subnormal and not zero; exp(-x) overflows there.",
             "expit(-inf) = 0, expit(+inf) = 1, expit(nan) = nan.",
         ),
+        monotone=1,
     ),
     along_axis(
         "scipy.special.softmax",

@@ -6,6 +6,7 @@ import numpy as np
 
 from llmptx.record import Routine
 from llmptx.routines.entry import FLOATS, elementwise, transcendental, ulps
+from llmptx.routines.progression import cosine, sine
 
 _ANGLE = (
     "At most 2 ULP over the whole line: arguments up to the largest finite number need an exact reduction "
@@ -18,7 +19,7 @@ ROUTINES: tuple[Routine, ...] = (
         "numpy.sin",
         "Sine of an angle in radians, element by element.",
         "out[i] = sin(in0[i])",
-        transcendental(np.sin, "sin"),
+        transcendental(sine, "sin"),
         FLOATS,
         domain=("angle",),
         tolerance=ulps(2, 2),
@@ -28,7 +29,7 @@ ROUTINES: tuple[Routine, ...] = (
         "numpy.cos",
         "Cosine of an angle in radians, element by element.",
         "out[i] = cos(in0[i])",
-        transcendental(np.cos, "cos"),
+        transcendental(cosine, "cos"),
         FLOATS,
         domain=("angle",),
         tolerance=ulps(2, 2),
@@ -47,5 +48,6 @@ ROUTINES: tuple[Routine, ...] = (
             "tanh(+-inf) = +-1, tanh(-0.0) = -0.0, tanh(nan) = nan.",
             "tanh of a subnormal is that subnormal: no .ftz.",
         ),
+        monotone=1,
     ),
 )

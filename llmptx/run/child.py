@@ -14,6 +14,7 @@ import array
 import contextlib
 import ctypes
 import importlib
+import mmap
 import os
 import pickle
 import resource
@@ -37,6 +38,7 @@ REAP = b"r"
 PID = struct.Struct("<i")
 
 ADDRESS_SPACE = 1 << 44  # reservations without memory behind them are cheap: sparse arenas want terabytes
+WINDOW = 1 << 24  # bytes both sides see: through a socket, results cost more than making them
 OPEN_FILES = 64
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
@@ -52,10 +54,11 @@ def main(control: int, runner: str, confined: bool) -> None:
     with socket.socket(fileno=control) as sock:
         sock.sendall(b"!")
         while True:
-            order, fd = _order(sock)
-            if order == FORK and fd is not None:
-                pid = _fork(sock, fd, run, confined)
-                os.close(fd)
+            order, fds = _order(sock)
+            if order == FORK and fds:
+                pid = _fork(sock, fds, run, confined)
+                for fd in fds:
+                    os.close(fd)
                 sock.sendall(PID.pack(pid))
             elif order[:1] == REAP:
                 _, status = os.waitpid(PID.unpack(order[1:])[0], 0)
@@ -64,20 +67,20 @@ def main(control: int, runner: str, confined: bool) -> None:
                 return
 
 
-def _order(sock: socket.socket) -> tuple[bytes, int | None]:
-    """One order of the parent's: the bytes, and the socket that came with them."""
-    data, ancillary, _, _ = sock.recvmsg(1 + PID.size, socket.CMSG_SPACE(PID.size))
+def _order(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """One order of the parent's: the bytes, and the descriptors that came with them, a socket's first."""
+    data, ancillary, _, _ = sock.recvmsg(1 + PID.size, socket.CMSG_SPACE(2 * PID.size))
     if data[:1] == REAP:
         while len(data) < 1 + PID.size:
             data += sock.recv(1 + PID.size - len(data))
     fds = array.array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(payload[: fds.itemsize])
-    return data, fds[0] if fds else None
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    return data, fds.tolist()
 
 
-def _fork(control: socket.socket, fd: int, run: Runner, confined: bool) -> int:
+def _fork(control: socket.socket, fds: list[int], run: Runner, confined: bool) -> int:
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -87,22 +90,23 @@ def _fork(control: socket.socket, fd: int, run: Runner, confined: bool) -> int:
         _die_with(parent)
         if confined:
             _confine()
-        with socket.socket(fileno=fd) as sock:
-            _serve(sock, run)
+        window = memoryview(mmap.mmap(fds[1], WINDOW)) if len(fds) > 1 else None
+        with socket.socket(fileno=fds[0]) as sock:
+            _serve(sock, run, window)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
 
-def _serve(sock: socket.socket, run: Runner) -> None:
+def _serve(sock: socket.socket, run: Runner, window: memoryview | None) -> None:
     while (head := _read(sock, LENGTH.size)) is not None:
         (length,) = LENGTH.unpack(head)
         body = _read(sock, length)
         if body is None:
             return
         job: Job = pickle.loads(body)
-        _write(sock, encode(_answer(run, job)))
+        _write(sock, encode(_answer(run, job), window))
 
 
 def _answer(run: Runner, job: Job) -> Outcome:

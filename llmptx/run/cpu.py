@@ -6,7 +6,9 @@ trusted.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -56,7 +58,7 @@ def _run(job: Job) -> Outcome:
     ]
     real = [b for b in job.buffers if not b.alias]
     places = [Place(b.name, b.size * np.dtype(b.dtype).itemsize, b.offset) for b in real]
-    with Session(kernels, places, check=job.check, guard=job.guard) as session:
+    with _session(job, kernels, places) as session:
         areas = dict(session.buffers)
         areas |= {b.name: areas[b.alias] for b in job.buffers if b.alias}
         shared = {b.alias for b in job.buffers if b.alias}
@@ -68,7 +70,39 @@ def _run(job: Job) -> Outcome:
             if findings:
                 break
         findings += session.broken_guards()
-        return _collect(job, session, areas, before, findings)
+        outcome = _collect(job, session, areas, before, findings)
+    if findings:
+        _forget()  # its guards may be broken
+    return outcome
+
+
+_kept: tuple[object, Session] | None = None
+
+
+@contextlib.contextmanager
+def _session(job: Job, kernels: list[tuple[Compiled, int]], places: list[Place]) -> Iterator[Session]:
+    """Memory for a job; that of the last one where both asked to keep it and it is laid out alike.
+
+    Fresh pages cost more than filling them, and far more than running a cheap kernel over them.
+    """
+    global _kept
+    layout = ([(id(kernel), shared) for kernel, shared in kernels], places, job.check, job.guard)
+    if _kept is not None and not (job.keep and _kept[0] == layout):
+        _forget()
+    if not job.keep:
+        with Session(kernels, places, check=job.check, guard=job.guard) as session:
+            yield session
+        return
+    if _kept is None:
+        _kept = (layout, Session(kernels, places, check=job.check, guard=job.guard))
+    yield _kept[1]
+
+
+def _forget() -> None:
+    global _kept
+    if _kept is not None:
+        _kept[1].close()
+        _kept = None
 
 
 def _argument(value: str | int, launch: Launch, areas: dict[str, Area]) -> int:
@@ -82,11 +116,12 @@ def _argument(value: str | int, launch: Launch, areas: dict[str, Area]) -> int:
 def _fill(session: Session, area: Area, buffer: Buffer, aliased: bool) -> Array | None:
     """Contents before the launch, and the shadow; returns the input's bytes to compare with afterwards."""
     memory = session.arena.bytes(area)
-    if buffer.data is None:
+    contents = buffer.contents()
+    if contents is None:
         memory[:] = buffer.poison
         session.arena.mark(area, ADDRESSABLE)
         return None
-    data = np.ascontiguousarray(buffer.data)
+    data = np.ascontiguousarray(contents)
     memory[:] = data.view(np.uint8).reshape(-1)
     fixed = READ_ONLY if buffer.role == "input" and not aliased else 0
     session.arena.mark(area, ADDRESSABLE | INITIALISED | fixed)
@@ -106,16 +141,23 @@ def _collect(
     for buffer in job.buffers:
         memory = session.arena.bytes(areas[buffer.name])
         kept = before.get(buffer.name)
-        if kept is not None and not np.array_equal(memory, kept.view(np.uint8).reshape(-1)):
+        if kept is not None and not np.array_equal(_words(memory), _words(kept)):
             changed.append(buffer.name)
         if buffer.role != "input":
-            buffers[buffer.name] = memory.view(np.dtype(buffer.dtype)).copy()
+            values = memory.view(np.dtype(buffer.dtype))
+            buffers[buffer.name] = values if job.keep and not findings else values.copy()
             if job.check and buffer.role == "output":
                 states = session.arena.states(areas[buffer.name])
                 written = (states & INITIALISED).astype(bool).reshape(-1, np.dtype(buffer.dtype).itemsize)
                 unwritten[buffer.name] = np.logical_not(written.all(axis=1))
     named = tuple(_with_element(f, job) for f in findings)
     return Outcome("findings" if named else "ok", buffers, named, tuple(changed), unwritten)
+
+
+def _words(array: Array) -> Array:
+    """The bytes of an array, eight at a time where they come out even."""
+    raw = array.reshape(-1).view(np.uint8)
+    return raw if raw.size % 8 else raw.view(np.uint64)
 
 
 def _with_element(finding: Finding, job: Job) -> Finding:

@@ -97,6 +97,7 @@ def run_job(job: Job) -> Outcome:
     cupy = _cupy()
     start = time.perf_counter()
     places: dict[str, Any] = {}
+    contents = {b.name: b.contents() for b in job.buffers}
     keep = []
     for buffer in job.buffers:
         if buffer.alias:
@@ -107,7 +108,8 @@ def run_job(job: Job) -> Outcome:
         keep.append(memory)
         first = 256 + (buffer.offset - memory.data.ptr) % 256
         view = memory[first : first + buffer.size * itemsize]
-        view[...] = buffer.poison if buffer.data is None else cupy.asarray(_bytes(buffer.data))
+        data = contents[buffer.name]
+        view[...] = buffer.poison if data is None else cupy.asarray(_bytes(data))
         places[buffer.name] = view
     try:
         for launch in job.launches:
@@ -127,11 +129,9 @@ def run_job(job: Job) -> Outcome:
         host = cupy.asnumpy(places[buffer.name])
         if buffer.role != "input":
             buffers[buffer.name] = host.view(np.dtype(buffer.dtype))
-        elif (
-            buffer.name not in aliased
-            and buffer.data is not None
-            and not np.array_equal(host, _bytes(buffer.data))
-        ):
+            continue
+        data = contents[buffer.name]
+        if buffer.name not in aliased and data is not None and not np.array_equal(host, _bytes(data)):
             changed.append(buffer.name)
     return Outcome("ok", buffers, changed=tuple(changed), seconds=time.perf_counter() - start)
 

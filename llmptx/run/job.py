@@ -18,6 +18,14 @@ from llmptx.record import Finding
 Array = NDArray[Any]
 
 
+def consecutive(first: int, count: int, dtype: str) -> Array:
+    """`count` values of a dtype whose bit patterns are first, first + 1, ..."""
+    pattern = np.dtype(f"uint{8 * np.dtype(dtype).itemsize}")
+    bits = np.arange(count, dtype=pattern)
+    bits += pattern.type(first)
+    return np.asarray(bits.view(dtype))
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """A device buffer of `size` elements of numpy `dtype`, by name.
@@ -26,6 +34,7 @@ class Buffer:
               uninitialised
     offset    bytes past a 256-byte boundary where it starts: misalignment on request
     alias     name of the buffer whose memory this one is (out == in); size and data are then that one's
+    first     instead of data: elements are consecutive bit patterns from this one, so none need be sent
     """
 
     name: str
@@ -36,6 +45,13 @@ class Buffer:
     offset: int = 0
     alias: str = ""
     poison: int = 0xA5
+    first: int | None = None
+
+    def contents(self) -> Array | None:
+        """What the buffer holds before the launch; None for poison."""
+        if self.first is None:
+            return self.data
+        return consecutive(self.first, self.size, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,8 @@ class Job:
     seed      order of blocks and warps: None for ascending, else a permutation drawn from it
     budget    loop iterations a thread or warp may make before `timeout`
     guard     buffers end at a guard page ("after"), or start at one ("before")
+    keep      the memory may be the last job's where that was laid out alike, and its outcome is only good
+              until the next: for thousands of equal jobs
     """
 
     ptx: str
@@ -70,6 +88,7 @@ class Job:
     seed: int | None = None
     budget: int = 100_000_000
     guard: Literal["after", "before"] = "after"
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """How an outcome crosses from the process a candidate owns to the one that judges it.
 
-A frame is a length, a JSON header and the raw bytes of the arrays the header lists. The sender may be code
+A frame is a length, a JSON header and the raw bytes of the arrays it lists, unless those stand in memory
+both processes see. The sender may be code
 nobody trusts, so the reader takes nothing on its word: every name, dtype and size must be the one the job
 asked for, every finding one of our kinds, every text short. Nothing here unpickles. This module knows neither
 processes nor engines.
@@ -23,6 +24,8 @@ MAX_HEADER = 1 << 20
 MAX_FINDINGS = 64
 MAX_TEXT = 4000
 
+Read = Callable[[int], bytearray]
+
 _STATUSES = ("ok", "findings", "crash", "timeout", "error")
 _PARTS = ("buffers", "unwritten")
 
@@ -31,8 +34,11 @@ class WireError(ValueError):
     """The other side sent what no honest worker sends."""
 
 
-def encode(outcome: Outcome) -> list[bytes | memoryview]:
-    """The frame of an outcome, in pieces ready to be written one after the other."""
+def encode(outcome: Outcome, window: memoryview | None = None) -> list[bytes | memoryview]:
+    """The frame of an outcome, in pieces ready to be written one after the other.
+
+    window  memory both sides see: the arrays are left there, where they fit, instead of in the frame
+    """
     arrays: list[Array] = []
     listed: dict[str, list[list[Any]]] = {}
     for part in _PARTS:
@@ -41,8 +47,11 @@ def encode(outcome: Outcome) -> list[bytes | memoryview]:
             flat = np.ascontiguousarray(array).reshape(-1)
             listed[part].append([name, flat.dtype.str, flat.size])
             arrays.append(flat)
+    raw = [a.view(np.uint8).data for a in arrays if a.size]
+    seen = window is not None and sum(len(r) for r in raw) <= len(window)
     header = json.dumps(
         {
+            "window": seen,
             "status": outcome.status,
             "findings": [_plain(f) for f in outcome.findings[:MAX_FINDINGS]],
             "changed": list(outcome.changed),
@@ -50,15 +59,24 @@ def encode(outcome: Outcome) -> list[bytes | memoryview]:
             **listed,
         }
     ).encode()
-    return [LENGTH.pack(len(header)), header, *(a.view(np.uint8).data for a in arrays if a.size)]
+    if window is None or not seen:
+        return [LENGTH.pack(len(header)), header, *raw]
+    at = 0
+    for piece in raw:
+        window[at : at + len(piece)] = piece
+        at += len(piece)
+    return [LENGTH.pack(len(header)), header]
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
     return {name: getattr(finding, name) for name in _FIELDS}
 
 
-def decode(job: Job, read: Callable[[int], bytearray]) -> Outcome:
-    """The outcome of `job` from a frame; `read(n)` gives exactly n bytes. Raises WireError otherwise."""
+def decode(job: Job, read: Read, window: memoryview | None = None) -> Outcome:
+    """The outcome of `job` from a frame; `read(n)` gives exactly n bytes. Raises WireError otherwise.
+
+    Arrays are copied out of the window, as its other side may write there at any time.
+    """
     (length,) = LENGTH.unpack(read(LENGTH.size))
     if length > MAX_HEADER:
         raise WireError(f"a header of {length} bytes")
@@ -68,6 +86,8 @@ def decode(job: Job, read: Callable[[int], bytearray]) -> Outcome:
         raise WireError("the header is no JSON") from error
     if not isinstance(header, dict) or header.get("status") not in _STATUSES:
         raise WireError("the header has no status")
+    if header.get("window") and window is not None:
+        read = _reader(window)
     owned = {b.name: b for b in job.buffers if b.role != "input" and not b.alias}
     outputs = {b.name: b for b in job.buffers if b.role == "output"}
     expected = _expected(owned | outputs, job)
@@ -85,6 +105,19 @@ def decode(job: Job, read: Callable[[int], bytearray]) -> Outcome:
     )
 
 
+def _reader(window: memoryview) -> Read:
+    at = 0
+
+    def read(size: int) -> bytearray:
+        nonlocal at
+        if at + size > len(window):
+            raise WireError("more than the window holds")
+        at += size
+        return bytearray(window[at - size : at])
+
+    return read
+
+
 def _expected(wanted: Mapping[str, Buffer], job: Job) -> dict[str, tuple[np.dtype[Any], int]]:
     sizes = {b.name: b.size for b in job.buffers}
     return {
@@ -92,9 +125,7 @@ def _expected(wanted: Mapping[str, Buffer], job: Job) -> dict[str, tuple[np.dtyp
     }
 
 
-def _arrays(
-    listed: Any, expected: Mapping[str, tuple[np.dtype[Any], int]], read: Callable[[int], bytearray]
-) -> dict[str, Array]:
+def _arrays(listed: Any, expected: Mapping[str, tuple[np.dtype[Any], int]], read: Read) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for entry in _list(listed):
         if not isinstance(entry, list) or len(entry) != 3:

@@ -9,6 +9,8 @@ format of `wire`, which takes nothing on its word. This module knows nothing of 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import mmap
 import os
 import pickle
 import signal
@@ -22,7 +24,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from llmptx.record import Finding
-from llmptx.run.child import FORK, PID, REAP
+from llmptx.run.child import FORK, PID, REAP, WINDOW
 from llmptx.run.job import Job, Outcome
 from llmptx.run.wire import LENGTH, WireError, decode
 
@@ -64,6 +66,7 @@ class Worker:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self._pid = 0
         self._data: socket.socket | None = None
+        self._window: memoryview | None = None
         self.ptx = ""
 
     def __enter__(self) -> Worker:
@@ -136,7 +139,7 @@ class Worker:
         deadline = began + timeout
         try:
             self._send(job, deadline)
-            outcome = decode(job, lambda size: self._receive(size, deadline))
+            outcome = decode(job, lambda size: self._receive(size, deadline), self._window)
             return outcome if outcome.seconds else replace(outcome, seconds=time.monotonic() - began)
         except TimeoutError:
             self._retire()
@@ -151,12 +154,16 @@ class Worker:
 
     def _fork(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        self._window, shared = _window()
+        with theirs, contextlib.ExitStack() as stack:
+            if shared is not None:
+                stack.callback(os.close, shared)
             for last in (False, True):
                 self.start()
                 assert self._control is not None
                 try:
-                    socket.send_fds(self._control, [FORK], [theirs.fileno()])
+                    fds = [theirs.fileno()] if shared is None else [theirs.fileno(), shared]
+                    socket.send_fds(self._control, [FORK], fds)
                     self._pid = self._answer()
                     break
                 except OSError:
@@ -186,6 +193,7 @@ class Worker:
             return None
         self._data.close()
         self._data = None
+        self._window = None
         # Dead, it is a zombie until reaped just below, so its id is no one else's yet; and a second signal
         # does not change how a process that is already dying ends.
         with contextlib.suppress(ProcessLookupError):
@@ -216,6 +224,19 @@ class Worker:
                 raise _GoneError
             view = view[got:]
         return data
+
+
+def _window() -> tuple[memoryview | None, int | None]:
+    """Memory to share with one fork, and its descriptor to send; neither where the system has none to give.
+
+    Its size is sealed: a file that shrinks under a mapping would kill us.
+    """
+    if not hasattr(os, "memfd_create"):
+        return None, None
+    fd = os.memfd_create("llmptx", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, WINDOW)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return memoryview(mmap.mmap(fd, WINDOW)), fd
 
 
 def _left(deadline: float) -> float:
@@ -265,7 +286,7 @@ class Pool:
         if n < 1:
             raise ValueError(f"a pool needs a worker or more, not {n}")
         self._free = [Worker(runner, confined) for _ in range(n)]
-        self._size = n
+        self.size = n
         self._changed = threading.Condition()
         self._closed = False
 
@@ -302,7 +323,7 @@ class Pool:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            while len(self._free) < self._size:
+            while len(self._free) < self.size:
                 self._changed.wait()
             for worker in self._free:
                 worker.close()

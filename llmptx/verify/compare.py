@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmptx.record import Finding, FindingKind, Routine, Signature, Tolerance
 from llmptx.routines.truth import Array, Flags, Floats, Truth
@@ -46,7 +47,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
     """One output, element by element: errors in ULP (at most BEYOND), what is wrong, what is allowed."""
 
     error: Floats
@@ -67,7 +68,7 @@ def compare(routine: Routine, signature: Signature, case: Case, outputs: Sequenc
     curve: Curve = ()
     for name, dtype, truth, output in zip(names, signature.outputs, truths, outputs, strict=True):
         got = _flat(output, dtype, truth, name)
-        judged = _judge(routine.tolerance[signature.dtype], truth, got, case, dtype)
+        judged = judge(routine.tolerance[signature.dtype], truth, got, case, dtype)
         findings += _findings(judged, truth, got, dtype, name, routine, case)
         checked += got.size
         if got.size:
@@ -75,7 +76,7 @@ def compare(routine: Routine, signature: Signature, case: Case, outputs: Sequenc
             if judged.error[index] > worst:
                 worst, at = float(judged.error[index]), _where(index, name, routine, case)
         if _plots(routine, signature):
-            curve = _curve(case.inputs[0], judged.error)
+            curve = curve_of(case.inputs[0], judged.error)
     return Comparison(tuple(findings[:MOST_FINDINGS]), worst, at, checked, curve)
 
 
@@ -99,7 +100,7 @@ def _flat(output: Array, dtype: str, truth: Truth, name: str) -> Array:
     return got
 
 
-def _judge(tolerance: Tolerance, truth: Truth, got: Array, case: Case, dtype: str) -> _Judged:
+def judge(tolerance: Tolerance, truth: Truth, got: Array, case: Case, dtype: str) -> Judged:
     if not dtype.startswith("float"):
         return _judge_integers(truth, got)
     if tolerance.rule == "sort":
@@ -108,18 +109,18 @@ def _judge(tolerance: Tolerance, truth: Truth, got: Array, case: Case, dtype: st
         same = got.view(_BITS[dtype]) == truth.hi.view(_BITS[dtype])
         if same.all():
             nothing = np.zeros(got.size)
-            return _Judged(nothing, ~same, ~same, nothing)
+            return Judged(nothing, ~same, ~same, nothing)
     return _judge_floats(tolerance, truth, got, case, dtype)
 
 
-def _judge_integers(truth: Truth, got: Array) -> _Judged:
+def _judge_integers(truth: Truth, got: Array) -> Judged:
     want = truth.hi.view(np.uint8) if truth.hi.dtype == np.bool_ else truth.hi
     wrong = got != want
     error = np.where(wrong, np.maximum(np.abs(got.astype(np.float64) - want.astype(np.float64)), 1), 0.0)
-    return _Judged(error, wrong, np.zeros_like(wrong), np.zeros_like(error))
+    return Judged(error, wrong, np.zeros_like(wrong), np.zeros_like(error))
 
 
-def _judge_floats(tolerance: Tolerance, truth: Truth, got: Array, case: Case, dtype: str) -> _Judged:
+def _judge_floats(tolerance: Tolerance, truth: Truth, got: Array, case: Case, dtype: str) -> Judged:
     with np.errstate(all="ignore"):
         distance = _distance(truth, got, dtype)
         allowed = allowance(tolerance, truth, case.extents, case.structure, dtype)
@@ -130,7 +131,7 @@ def _judge_floats(tolerance: Tolerance, truth: Truth, got: Array, case: Case, dt
         wrong = (far | signs | nan_wrong) & ~both_nan
         unit = scale(tolerance, truth, dtype)
         error = np.where(both_nan, 0.0, np.where(nan_wrong, BEYOND, distance / unit))
-        return _Judged(np.fmin(error, BEYOND), wrong, nan_wrong, allowed / unit)
+        return Judged(np.fmin(error, BEYOND), wrong, nan_wrong, allowed / unit)
 
 
 def _distance(truth: Truth, got: Array, dtype: str) -> Floats:
@@ -154,7 +155,7 @@ def _distance(truth: Truth, got: Array, dtype: str) -> Floats:
     return np.where(np.isinf(hi) | np.isinf(value), np.where(value == hi, 0.0, np.inf), distance)
 
 
-def _judge_sorted(truth: Truth, got: Array, case: Case, dtype: str) -> _Judged:
+def _judge_sorted(truth: Truth, got: Array, case: Case, dtype: str) -> Judged:
     """Keys exactly, and of each zero as many in a row as went in."""
     rows = (case.extents["outer"], case.extents["n"])
     nan_wrong = np.isnan(got) != np.isnan(truth.hi)
@@ -167,11 +168,11 @@ def _judge_sorted(truth: Truth, got: Array, case: Case, dtype: str) -> _Judged:
     with np.errstate(all="ignore"):
         error = np.abs(got.astype(np.float64) - truth.hi) / spacing(truth.hi, dtype)
     error = np.where(wrong, np.fmin(error, BEYOND), 0.0)
-    return _Judged(error, wrong, nan_wrong, np.zeros_like(error))
+    return Judged(error, wrong, nan_wrong, np.zeros_like(error))
 
 
 def _findings(
-    judged: _Judged, truth: Truth, got: Array, dtype: str, name: str, routine: Routine, case: Case
+    judged: Judged, truth: Truth, got: Array, dtype: str, name: str, routine: Routine, case: Case
 ) -> list[Finding]:
     places = np.flatnonzero(judged.wrong)
     if not places.size:
@@ -190,7 +191,7 @@ def _findings(
     return found
 
 
-def _off_by(judged: _Judged, index: int, dtype: str) -> str:
+def _off_by(judged: Judged, index: int, dtype: str) -> str:
     error = judged.error[index]
     if not dtype.startswith("float") or error >= BEYOND:
         return ""
@@ -252,7 +253,7 @@ def _plots(routine: Routine, signature: Signature) -> bool:
     return routine.kind == "elementwise" and len(floats) == 2 and all(d.startswith("float") for d in floats)
 
 
-def _curve(x: Array, error: Floats) -> Curve:
+def curve_of(x: Array, error: Floats) -> Curve:
     """Largest error by bucket of the line of floats: equal steps in the count of representable numbers.
 
     Buckets are the same for every case of a dtype, and named by the float in their middle.
@@ -260,15 +261,25 @@ def _curve(x: Array, error: Floats) -> Curve:
     keep = np.isfinite(x)
     if not keep.any():
         return ()
-    signed = np.int32 if x.dtype == np.float32 else np.int64
-    top = int(np.array(np.finfo(x.dtype).max).view(signed))
-    magnitude = np.abs(x[keep]).view(signed).astype(np.float64)
-    position = np.where(np.signbit(x[keep]), -magnitude, magnitude) / top
-    bucket = np.minimum(((position + 1) * (BUCKETS / 2)).astype(np.int64), BUCKETS - 1)
     largest = np.full(BUCKETS, -1.0)
-    np.maximum.at(largest, bucket, error[keep])
+    np.maximum.at(largest, buckets(x[keep]), error[keep])
     used = np.flatnonzero(largest >= 0)
     middle = (2 * used + 1) / BUCKETS - 1
+    signed, top = _line(x)
     bits = (np.abs(middle) * top).astype(signed)
     centres = np.copysign(bits.view(x.dtype).astype(np.float64), middle)
     return tuple(zip(centres.tolist(), largest[used].tolist(), strict=True))
+
+
+def buckets(x: Array) -> NDArray[np.int64]:
+    """The bucket of each finite element, from the most negative to the largest."""
+    signed, top = _line(x)
+    magnitude = np.abs(x).view(signed).astype(np.float64)
+    position = np.where(np.signbit(x), -magnitude, magnitude) / top
+    return np.minimum(((position + 1) * (BUCKETS / 2)).astype(np.int64), BUCKETS - 1)
+
+
+def _line(x: Array) -> tuple[type[np.signedinteger[Any]], int]:
+    """The integers a float dtype's patterns are read as, and that of its largest number."""
+    signed: type[np.signedinteger[Any]] = np.int32 if x.dtype == np.float32 else np.int64
+    return signed, int(np.array(np.finfo(x.dtype).max).view(signed))

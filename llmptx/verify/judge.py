@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,20 +25,21 @@ from llmptx.run import cuda
 from llmptx.run.job import Job, Outcome
 from llmptx.run.worker import CPU_RUNNER, CUDA_RUNNER, Pool
 from llmptx.toolchain.ptxas import assemble_all
-from llmptx.verify import stages
+from llmptx.verify import every_input, exhaustive, stages
 from llmptx.verify.read import Reading, read
 from llmptx.verify.stages import Result, Tick
 from llmptx.verify.trial import Trial
 
 Device = Literal["cpu", "cuda"]
 REGISTER_FILE = 65536
+MAX_WORKERS = 8
 
 OnStage = Callable[[Stage], None]
 OnProgress = Callable[[str, int, int], None]
 
 
 class Runs(Protocol):
-    """A Worker or a Pool."""
+    """A Worker, or a Pool, which has a `size` and lets that many threads run at once."""
 
     def run(self, job: Job, timeout: float) -> Outcome: ...
 
@@ -83,9 +85,10 @@ def verify(
         judged.stage("assemble", lambda tick: judged.assemble(ptx_text, reading))
     trial: Trial | None = None
     if judged.passed and reading.plan is not None:
-        run = (pool or _shared("cpu")).run
+        runs = pool or _shared("cpu")
         secret = seed if seed is not None else _seed(reading.hash, routine.spec_hash(dtype))
-        trial = Trial(ptx_text, routine, signature, reading, reading.plan, run, secret)
+        trial = Trial(ptx_text, routine, signature, reading, reading.plan, runs.run, secret)
+        trial.lanes = getattr(runs, "size", 1)
         for name, stage in _stages(level):
             judged.stage(name, lambda tick, stage=stage, trial=trial: stage(trial, tick))  # type: ignore[misc]
             if not judged.passed:
@@ -99,11 +102,11 @@ def verify(
 def _check_level(level: Level, routine: Routine, signature: Signature) -> None:
     if level not in ("quick", "full", "exhaustive"):
         raise LevelError(f"there is no level {level!r}; there are quick, full and exhaustive")
-    unary = routine.kind == "elementwise" and signature.inputs == ("float32",)
+    unary = routine.kind == "elementwise" and signature.inputs in [(dtype,) for dtype in exhaustive.DTYPES]
     if level == "exhaustive" and not unary:
         takes = ", ".join(signature.inputs)
         raise LevelError(
-            f"exhaustive is for unary 16/32-bit routines; {routine.name} {signature.dtype} takes {takes}"
+            f"exhaustive is for routines of one 32-bit input; {routine.name} {signature.dtype} takes {takes}"
         )
 
 
@@ -125,7 +128,7 @@ def _stages(level: Level) -> Iterator[tuple[str, Callable[[Trial, Tick], Result]
     yield "approx", stages.approximations
     yield "widths", stages.widths
     if level == "exhaustive":
-        yield "exhaustive", stages.exhaustive
+        yield "exhaustive", every_input.exhaustive
 
 
 def _seed(candidate: str, spec: str) -> int:
@@ -240,10 +243,11 @@ _pools: dict[str, Pool] = {}
 
 
 def _shared(device: Device) -> Pool:
-    """The pool of one worker that this process keeps for callers who bring none; closed at exit."""
+    """The pool this process keeps for callers who bring none; closed at exit. Workers start when needed."""
     with _lock:
         if device not in _pools:
             runner = CPU_RUNNER if device == "cpu" else CUDA_RUNNER
-            _pools[device] = Pool(1, runner, confined=device == "cpu")
+            workers = min(MAX_WORKERS, os.cpu_count() or 1) if device == "cpu" else 1
+            _pools[device] = Pool(workers, runner, confined=device == "cpu")
             atexit.register(_pools[device].close)
         return _pools[device]

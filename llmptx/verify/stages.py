@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from llmptx.record import Finding, Level
-from llmptx.verify.inputs import Case, cases
+from llmptx.verify.inputs import cases
 from llmptx.verify.plan_run import PLAIN, Setup, blocks_of, element_alignment, job, outputs
 from llmptx.verify.trial import OTHER_POISON, Kept, Trial
 
@@ -144,19 +144,6 @@ def hardware(trial: Trial, tick: Tick) -> Result:
     free = trial.reading.approximate or trial.reading.unordered
     runs = [(kept, PLAIN, "on the GPU") for kept in trial.kept]
     return _variations(trial, runs, tick, nondeterminism=not free)
-
-
-def exhaustive(trial: Trial, tick: Tick) -> Result:
-    """Every float32 there is, through a routine of one float32 input."""
-    chunks = (1 << 32) // CHUNK
-    for chunk in range(chunks):
-        bits = np.arange(chunk * CHUNK, (chunk + 1) * CHUNK, dtype=np.uint64).astype(np.uint32)
-        label = f"every float32 from 0x{chunk * CHUNK:08x}"
-        case = Case(label=label, extents={"n": CHUNK}, inputs=(bits.view(np.float32),), structure="random")
-        if found := trial.judge(case):
-            return Result(found, chunk + 1)
-        tick(chunk + 1, chunks)
-    return Result((), chunks, "all 2^32 inputs")
 
 
 def _variations(

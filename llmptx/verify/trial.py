@@ -16,6 +16,7 @@ from llmptx.ptx.plan import Plan
 from llmptx.record import Accuracy, Finding, FindingKind, Routine, Signature
 from llmptx.run.job import Array, Job, Outcome
 from llmptx.verify.compare import Comparison, Curve, compare, merge_curves
+from llmptx.verify.exhaustive import Swept
 from llmptx.verify.inputs import Case
 from llmptx.verify.plan_run import PLAIN, PlanError, Setup, job, outputs, results
 from llmptx.verify.read import Reading
@@ -44,7 +45,10 @@ class Kept:
 
 @dataclass
 class Trial:
-    """What the stages share: the candidate, how to run it, and what has been learnt so far."""
+    """What the stages share: the candidate, how to run it, and what has been learnt so far.
+
+    lanes  how many threads may call `run` at once
+    """
 
     text: str
     routine: Routine
@@ -58,10 +62,29 @@ class Trial:
     at: str = ""
     checked: int = 0
     curve: Curve = ()
+    rounded: float | None = None
+    monotonicity_breaks: int | None = None
+    lanes: int = 1
 
     def accuracy(self) -> Accuracy | None:
         """Over all that was compared; None before anything was."""
-        return Accuracy(self.max_ulp, self.at, self.checked, self.curve) if self.checked else None
+        if not self.checked:
+            return None
+        return Accuracy(
+            self.max_ulp, self.at, self.checked, self.curve, self.rounded, self.monotonicity_breaks
+        )
+
+    def learn(self, swept: Swept) -> None:
+        """Takes in what the exhaustive stage saw, which says more than all that came before."""
+        self.checked += swept.checked
+        if self.signature.outputs[0] != "float32":
+            return
+        value = np.array(swept.at, np.uint32).view(np.float32)
+        self.max_ulp = max(self.max_ulp, swept.max_ulp)
+        self.at = f"in0={value} (0x{swept.at:08x})" if swept.max_ulp else ""
+        self.curve = swept.curve
+        self.rounded = swept.rounded / swept.checked
+        self.monotonicity_breaks = swept.breaks if self.routine.monotone else None
 
     def execute(self, case: Case, setup: Setup = PLAIN) -> tuple[tuple[Finding, ...], Outcome | None]:
         """Runs a case; findings where the run itself failed, else the outcome with every output in it."""

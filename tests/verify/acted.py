@@ -21,9 +21,9 @@ from llmptx.run.job import Array, Buffer, Job, Outcome
 def run_job(job: Job) -> Outcome:
     act = next((line.split(":", 1)[1].strip() for line in job.ptx.splitlines() if "act:" in line), "right")
     buffers = {b.name: b for b in job.buffers}
-    a = np.asarray(buffers["in0"].data)
+    a = np.asarray(buffers["in0"].contents())
     with np.errstate(all="ignore"):
-        total = a + np.asarray(buffers["in1"].data) if "in1" in buffers else -a
+        total = a + np.asarray(buffers["in1"].contents()) if "in1" in buffers else -a
     outcome = _ACTS[act](job, buffers, total)
     return outcome if isinstance(outcome, Outcome) else Outcome("ok", buffers={"out": outcome})
 

@@ -158,9 +158,9 @@ def test_exhaustive_finds_the_one_value_that_is_wrong(pool: Pool) -> None:
     )
     assert [s.name for s in verdict.stages] == [*STAGES, "exhaustive"]
     assert [f.kind for f in verdict.findings] == ["mismatch"]
-    assert verdict.findings[0].element == 0x2A0B01
-    assert verdict.findings[0].case == "every float32 from 0x00000000"
-    assert told[-1] == ("exhaustive", 0, 0)
+    assert verdict.findings[0].element == 0x0B01
+    assert verdict.findings[0].case == "every float32 from 0x002a0000"
+    assert told[-1] == ("exhaustive", 2, 4096)
 
 
 def test_wrong_use_is_an_error_of_the_caller() -> None:
@@ -172,7 +172,7 @@ def test_wrong_use_is_an_error_of_the_caller() -> None:
         verify(ADD, "numpy.add", "float32", level="thorough")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no device 'gpu'"):
         verify(ADD, "numpy.add", "float32", device="gpu")  # type: ignore[arg-type]
-    with pytest.raises(LevelError, match="unary 16/32-bit"):
+    with pytest.raises(LevelError, match="one 32-bit input"):
         verify(ADD, "numpy.add", "float32", level="exhaustive")
 
 
