@@ -16,12 +16,14 @@ import numpy as np
 
 from llmptx.engine import Compiled, Place, Session, compile_entry
 from llmptx.engine.launch import PARALLEL_THREADS
-from llmptx.engine.memory import ADDRESSABLE, INITIALISED
+from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY
 from llmptx.ptx import ast, parse
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding
 
 Device = Literal["cpu", "cuda"]
+# CUDA C++ Programming Guide, technical specifications, for every compute capability.
+LIMITS = {"grid": ((1 << 31) - 1, 65535, 65535), "block": (1024, 1024, 64)}
 
 
 class SanitizerError(RuntimeError):
@@ -103,8 +105,7 @@ class Function:
         """grid, block: one to three counts. args: arrays for pointers, numpy scalars or numbers for the rest.
 
         Raises TypeError or ValueError for arguments that do not fit, SanitizerError for what a checked
-        launch found
-        (and for a barrier or a loop that never ends, in either mode).
+        launch found (and for a barrier or a loop that never ends, in either mode).
         """
         grid3, block3 = _three(grid, "grid"), _three(block, "block")
         if len(args) != len(self.params):
@@ -149,6 +150,9 @@ def _three(counts: tuple[int, ...], what: str) -> tuple[int, int, int]:
     x, y, z = (*(int(c) for c in counts), 1, 1)[:3]
     if what == "block" and x * y * z > 1024:
         raise ValueError(f"a block has at most 1024 threads, {counts!r} has {x * y * z}")
+    limits = LIMITS[what]
+    if any(count > limit for count, limit in zip((x, y, z), limits, strict=True)):
+        raise ValueError(f"a {what} has at most {limits} along its axes, not {counts!r}")
     return x, y, z
 
 
@@ -184,18 +188,29 @@ def _checked(
     shared: int,
     seed: int | None,
 ) -> list[Finding]:
-    arrays = {p.name: a for p, v in zip(params, args, strict=True) if (a := _array(p, v)) is not None}
+    """Runs on copies, one for all parameters given the same memory, and copies back what may change."""
+    names: dict[tuple[int, int], str] = {}
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    homes: list[str] = []
+    for param, value in zip(params, args, strict=True):
+        array = _array(param, value)
+        home = "" if array is None else names.setdefault((array.ctypes.data, array.nbytes), param.name)
+        if array is not None and (home not in arrays or array.flags.writeable):
+            arrays[home] = array
+        homes.append(home)
     with Session([(kernel, shared)], [Place(n, a.nbytes) for n, a in arrays.items()], check=True) as session:
         for name, array in arrays.items():
             area = session.buffers[name]
             session.arena.bytes(area)[:] = array.reshape(-1).view(np.uint8)
-            session.arena.mark(area, ADDRESSABLE | INITIALISED)
+            fixed = 0 if array.flags.writeable else READ_ONLY
+            session.arena.mark(area, ADDRESSABLE | INITIALISED | fixed)
         values: list[int | bytes] = [
-            session.buffers[p.name].start if p.name in arrays else scalar_bytes(p, v)
-            for p, v in zip(params, args, strict=True)
+            session.buffers[home].start if home else scalar_bytes(p, v)
+            for p, v, home in zip(params, args, homes, strict=True)
         ]
         findings = session.launch(0, grid, values, seed=seed)
         sys.stdout.write(session.printed())
         for name, array in arrays.items():
-            array.reshape(-1).view(np.uint8)[:] = session.arena.bytes(session.buffers[name])
+            if array.flags.writeable:
+                array.reshape(-1).view(np.uint8)[:] = session.arena.bytes(session.buffers[name])
         return findings
