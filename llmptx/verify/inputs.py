@@ -23,6 +23,7 @@ from llmptx.verify.values import Draw, distributions, lattice, mixture, short_la
 _SAMPLE = 3000
 _USUAL_BLOCK = 256
 _MOST_EDGES = 6
+_LONG_ROW = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,14 @@ def _lengths(edges: Sequence[int], quick: bool) -> list[int]:
 def _large(rng: Generator) -> int:
     """70 to 100 thousand, odd."""
     return int(70_001 + 2 * rng.integers(0, 15_000))
+
+
+def _twofold(edges: Sequence[int], rng: Generator) -> list[int]:
+    """A length that keeps every thread of a second pass busy, where tiles and blocks tell of one."""
+    if len(edges) < 2:
+        return []
+    product = edges[-1] * edges[-2]
+    return [product + int(rng.integers(1, 500))] if 100_000 < product <= 1 << 21 else []
 
 
 # -- elementwise
@@ -186,6 +195,8 @@ def _along_axis(
     for name in names:
         for shape in ((1, 700, 1),) if quick else ((1, 1031, 1), (3, 37, 5)):
             yield _filled(fills[name], name, shape, rng)
+    for n in () if quick else _twofold(edges, rng):
+        yield _filled(fills[names[1]], names[1], (1, n, 1), rng)
 
 
 def _filled(fill: series.Fill, name: str, shape: tuple[int, int, int], rng: Generator) -> Case:
@@ -218,7 +229,7 @@ def _axis_shapes(
 
 
 def _dot(signature: Signature, rng: Generator, edges: Sequence[int], quick: bool) -> Iterator[Case]:
-    for n in [*_lengths(edges, quick), *([] if quick else [_large(rng)])]:
+    for n in [*_lengths(edges, quick), *([] if quick else [_large(rng), *_twofold(edges, rng)])]:
         for name, fill in series.factors(signature.dtype).items():
             if name in ("random", "whole numbers") or n in (33, 1003):
                 a, b = fill.draw(rng, 1, 1, n, 1)
@@ -263,8 +274,12 @@ def _sort(signature: Signature, rng: Generator, edges: Sequence[int], quick: boo
         around = {n for t in [*edges, 512, 1024] for n in (t - 1, t, t + 1) if n <= 4097}
         shapes = [(3, 0), (0, 5), (2000, 3), (33, 37), (5, 1), (7, 2), (3, 3001), (1, 6007)]
         shapes += [(1, n) for n in sorted({1, 2, 3, 4, 7, 31, 32, 33} | around)]
+    names = list(fills)
     for turn, (outer, n) in enumerate(shapes):
-        name = list(fills)[turn % len(fills)]
+        name = names[turn % len(fills)]
+        if n > _LONG_ROW:
+            # Kernels sort long rows another way than short ones, and constant rows hide how.
+            yield _rows(fills[names[0]], names[0], outer, n, rng)
         yield _rows(fills[name], name, outer, n, rng)
     for name, fill in fills.items():
         yield _rows(fill, name, 3, 129 if quick else 517, rng)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from llmptx.record import Finding, Level
+from llmptx.verify.capped import BLOCKS, capped
 from llmptx.verify.inputs import cases
 from llmptx.verify.plan_run import PLAIN, Setup, blocks_of, element_alignment, job, outputs
 from llmptx.verify.trial import OTHER_POISON, Kept, Trial
@@ -24,6 +25,8 @@ WIDTH_CASES = 2
 WIDTH_THREADS = 1024  # threads that wait for each other one at a time are slow
 # One thread at a time, a block of 256 that waits a dozen times takes some 30 ms.
 WIDTH_THREADS = 1 << 12
+CAPPED_CASES = 3
+CAPPED_BLOCKS = 64
 CHUNK = 1 << 22
 _ENDS: tuple[Literal["low", "high"], ...] = ("low", "high")
 
@@ -99,11 +102,19 @@ def _aliases(trial: Trial) -> Sequence[str]:
 
 
 def schedules(trial: Trial, tick: Tick) -> Result:
-    """Blocks and warps in other orders."""
+    """Blocks and warps in other orders; fewer blocks, for kernels that go round."""
     chosen = varied(trial.kept, VARIED_CASES, largest=True)
     seeds = np.random.default_rng(trial.seed).integers(0, 2**31, SCHEDULES).tolist()
     runs = [(k, Setup(seed=s), "with blocks and warps in another order") for k in chosen for s in seeds]
-    return _variations(trial, runs, tick, nondeterminism=True)
+    result = _variations(trial, runs, tick, nondeterminism=True)
+    fewer = capped(trial.plan, trial.reading.module) if trial.reading.module else None
+    if result.findings or fewer is None:
+        return result
+    rounds = [kept for kept in trial.kept if BLOCKS < _blocks(trial, kept) <= CAPPED_BLOCKS]
+    how = f"with grids capped at {BLOCKS} blocks, so that each block goes round as for huge extents"
+    capped_runs = [(kept, Setup(check=True), how) for kept in varied(rounds, CAPPED_CASES)]
+    found = _variations(replace(trial, plan=fewer), capped_runs, tick)
+    return Result(found.findings, result.cases + found.cases)
 
 
 def approximations(trial: Trial, tick: Tick) -> Result:
@@ -134,6 +145,12 @@ def _threads(trial: Trial, kept: Kept) -> int:
     """How many threads a case launches."""
     launches = job(trial.text, trial.plan, trial.routine, trial.signature, kept.case).launches
     return sum(math.prod(launch.grid) * math.prod(launch.block) for launch in launches)
+
+
+def _blocks(trial: Trial, kept: Kept) -> int:
+    """How many blocks the largest launch of a case has."""
+    launches = job(trial.text, trial.plan, trial.routine, trial.signature, kept.case).launches
+    return max((math.prod(launch.grid) for launch in launches), default=0)
 
 
 def hardware(trial: Trial, tick: Tick) -> Result:

@@ -24,6 +24,7 @@ from llmptx.ptx.ast import (
     Variable,
     Vec,
 )
+from llmptx.ptx.types import Type
 
 
 def statements(body: Sequence[Statement]) -> Iterator[Statement]:
@@ -74,6 +75,15 @@ def registers(instruction: Instruction) -> Iterator[Reg]:
 def symbols(operand: Operand) -> Iterator[str]:
     """Names of variables, functions or labels in an operand."""
     return (leaf.name for leaf in leaves(operand) if isinstance(leaf, Sym))
+
+
+def register_types(body: Sequence[Statement]) -> Iterator[tuple[str, Type]]:
+    """Every register of plain statements and its type, `%r<4>` counted out."""
+    for statement in body:
+        if isinstance(statement, Registers):
+            for name, count in statement.names:
+                for each in [name] if count is None else (f"{name}{i}" for i in range(count)):
+                    yield each, statement.type
 
 
 def declared(function: Function) -> frozenset[str]:
