@@ -43,6 +43,7 @@ from llmptx.ptx.types import PRED, Type
 DONE = -1
 EVERYBODY = 0xFFFFFFFF
 POISON = 0xA5
+GARBAGE = 0xFFF5_A5A5_A5A5_A5A5  # NaN, or a negative number, whatever the width it is cut to
 # One thread at a time, a loop that reads memory may wait for another thread: it gives way this often.
 TURN = 1024
 
@@ -410,9 +411,19 @@ class _Lowering(Calls):
         b.store(none, self.exited_var)
         self.start_stack()
         for name in self.flow.blocks[self.flow.order[0]].live_in:
-            storage = self._storage(name, self.program.registers[name])
-            b.store(ir.Constant(storage, None), self.slots[name])
+            b.store(self._garbage(name), self.slots[name])
         self.dispatch = self.b.block
+
+    def _garbage(self, name: str) -> IR:
+        """What a register holds that nothing was written to: no useful number, address or count.
+
+        Zero would hide that it was read: many a kernel means to start at zero.
+        """
+        type = canonical(self.program.registers[name])
+        bits = (GARBAGE << 64 | GARBAGE) >> (128 - type.bits)
+        value = self.float_bits(type, bits) if type.is_float else self.const(type, bits)
+        shape = self.shapes.get(name)
+        return self.vector(value) if shape and shape.kind == "v" else value.ir
 
     def _none(self) -> IR:
         return ir.Constant(self._mask_type(), None if self.width > 1 else 0)
