@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 
 from llmptx.record import TARGETS, Resources
+from llmptx.toolchain.cubin import code_hash
 
 MEMORY_KIB = 2 * 1024 * 1024
 CPU_SECONDS = 20
@@ -49,12 +50,17 @@ class ToolchainMissing(RuntimeError):  # noqa: N818 (it says what is missing, wh
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What ptxas said of one text and target. errors: (line of the PTX, 0 where it names none; sentence)."""
+    """What ptxas said of one text and target.
+
+    errors  (line of the PTX, 0 where it names none; sentence)
+    code    SHA-256 of the machine code, the same for kernels that do the same; empty where there is none
+    """
 
     ok: bool
     log: str
     errors: tuple[tuple[int, str], ...]
     resources: tuple[Resources, ...]
+    code: str = ""
 
 
 @cache
@@ -136,11 +142,12 @@ def _run(ptxas: Path, text: str, target: str) -> Assembly:
             code = _limited(command, folder, log.fileno())
         with open(folder / "log", "rb") as log:
             said = log.read(LOG_BYTES).decode("utf-8", "replace")
+        machine_code = code_hash((folder / "kernel.cubin").read_bytes()) if code == 0 else ""
     errors = _errors(said)
     if code != 0 and not errors:
         errors = ((0, _death(code)),)
     ok = code == 0
-    return Assembly(ok, said, errors, _resources(said, target) if ok else ())
+    return Assembly(ok, said, errors, _resources(said, target) if ok else (), machine_code)
 
 
 def _limited(command: list[str], folder: Path, log: int) -> int | None:
