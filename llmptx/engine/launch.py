@@ -211,7 +211,7 @@ class _Launcher:
         return self.workers[0].run(0, blocks)
 
     def _parallel(self, blocks: int) -> list[Finding]:
-        """Workers take pieces of the grid as they come free: a core that is busy elsewhere holds nobody up."""
+        """Workers take pieces of the grid as they come free: a busy core holds nobody up."""
         size = -(-blocks // (PIECES * len(self.workers)))
         starts = iter(range(0, blocks, size))
         lock = threading.Lock()
@@ -325,7 +325,9 @@ class _Worker:
 
     def run_pieces(self, pieces: Iterable[tuple[int, int]]) -> list[Finding]:
         """Runs ranges of blocks, as far as the first that fails."""
-        failed = any(self.kernel.run(self.address, first, last, 0, self.kernel.units) for first, last in pieces)
+        failed = any(
+            self.kernel.run(self.address, first, last, 0, self.kernel.units) for first, last in pieces
+        )
         findings = self._reported()
         if failed:
             findings.append(self._failure())
