@@ -7,6 +7,7 @@ LLVM, no lanes and no memory. What cannot be run is refused here with a PtxError
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from llmptx import isa
@@ -24,7 +25,7 @@ ELEMENTS = ("x", "y", "z", "w")
 SHARED_ALIGN = 128
 MAX_CODE = 200_000
 # Beyond these a call is not inlined, however plain it is.
-INLINED_CODE, INLINED_DEPTH = 50_000, 64
+INLINED_CODE, INLINED_DEPTH = 10_000, 64
 
 
 def flatten(module: ast.Module, entry: str) -> Program:
@@ -60,6 +61,7 @@ class _Flattener:
         self.variables: dict[str, tuple[ast.Variable, Frame | None]] = {}
         self.prototypes: dict[str, ast.Prototype] = {}
         self.shared_names: dict[int, str] = {}
+        self.returns: Counter[str] = Counter()
 
     def run(self) -> None:
         entry = self.program.entry
@@ -175,6 +177,7 @@ class _Flattener:
         renamed = replace(instruction, operands=operands, guard=guard)
         if instruction.opcode == "ret" and returns is not None:
             renamed = replace(renamed, opcode="bra", modifiers=(), operands=(Sym(returns),))
+            self.returns[returns] += 1
         if returns is not None and _by_address(renamed):
             # A function's parameter whose address is taken is local memory.
             renamed = replace(renamed, modifiers=local_modifiers(renamed.modifiers))
@@ -274,7 +277,8 @@ class _Flattener:
             self._call_pointer(renamed, self._reg(parts.target, names), names, instruction.span)
         else:
             self._call_named(renamed, parts.target.name, instruction.span)
-        self.program.code.append(Mark(skip))
+        if instruction.guard is not None:
+            self.program.code.append(Mark(skip))
 
     def _call_named(self, parts: CallParts, name: str, span: Span) -> None:
         function = self.functions.bodies.get(name)
@@ -319,12 +323,22 @@ class _Flattener:
         self.stack.append(function.name)
         self._body(function.body or (), inner, done)
         self.stack.pop()
-        self.program.code.append(Mark(done))
+        self._end(done)
         for register, flat, type in after:
             if flat in self.program.slots:
                 self._access("ld", "param", flat, register, type.bytes, span)
             else:
                 self._move(register, Reg(flat), type, span)
+
+    def _end(self, done: str) -> None:
+        """Where the returns of a function go, if any does not just run into it."""
+        code = self.program.code
+        last = code[-1]
+        if isinstance(last, Ins) and last.guard is None and _goes_to(last, done):
+            code.pop()
+            self.returns[done] -= 1
+        if self.returns[done]:
+            code.append(Mark(done))
 
     def _bind_argument(
         self, param: ast.Variable, argument: Operand, inner: dict[str, str], number: int, span: Span
@@ -410,7 +424,7 @@ class _Flattener:
                 home = f"{param.name}@{function.name}"
                 self._access("ld", "local", home, Reg(inner[param.name]), param.size, function.span)
         self._body(function.body or (), inner, done)
-        self.program.code.append(Mark(done))
+        self._end(done)
         for result in function.results:
             if result.space == "reg":
                 home = f"{result.name}@{function.name}"
@@ -498,6 +512,10 @@ def _matches(called: ast.Function | ast.Prototype, parts: CallParts, span: Span)
             span,
         )
     return True
+
+
+def _goes_to(ins: Ins, label: str) -> bool:
+    return ins.opcode == "bra" and ins.matched.instruction.operands == (Sym(label),)
 
 
 def _by_address(instruction: Instruction) -> bool:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from llmptx.engine import context
 from llmptx.engine.compile import Compiled
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area, Arena
-from llmptx.engine.printing import Printer
+from llmptx.engine.printing import HELPER, Printer
 from llmptx.engine.threads import Scheduler
 from llmptx.ptx import ast
 from llmptx.ptx.errors import PtxError
@@ -129,7 +129,8 @@ class Session:
 
     def printed(self) -> str:
         """What the kernels' printf wrote since it was last asked, worker by worker."""
-        return "".join(w.printer.take() for launcher in self.launchers for w in launcher.workers)
+        printers = (w.printer for launcher in self.launchers for w in launcher.workers)
+        return "".join(p.take() for p in printers if p)
 
     def broken_guards(self) -> list[Finding]:
         """Buffers beside which something was written."""
@@ -261,7 +262,8 @@ class _Worker:
         self.warp_epochs = np.zeros(-(-kernel.threads // 32), np.int64)
         self.words = np.zeros(len(context.WORDS), np.int64)
         self.keep: tuple[Any, ...] = ()
-        self.printer = Printer(arena, self._complain)
+        prints = HELPER in kernel.lowered.extras
+        self.printer = Printer(arena, self._complain) if prints else None
         frames = self.frames.ctypes.data
         self._set(
             params=launcher.params.start,
@@ -285,7 +287,7 @@ class _Worker:
             warp_epochs=self.warp_epochs.ctypes.data,
             local_stride=_local_stride(kernel),
             local_size=_local_stride(kernel) * units * kernel.lowered.width,
-            printer=self.printer.address,
+            printer=self.printer.address if self.printer else 0,
         )
 
     def _set(self, **words: int) -> None:

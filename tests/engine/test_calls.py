@@ -343,6 +343,47 @@ def test_a_barrier_in_a_function_called_through_a_pointer_is_the_block_s() -> No
     assert out.tolist() == [3 * (i ^ 63) for i in range(64)]
 
 
+VIRTUAL = """
+struct A {
+    int x;
+    __device__ virtual void up() { x++; }
+    __device__ virtual ~A() {}
+};
+struct B : A { __device__ void up() override { x += 10; } };
+extern "C" __global__ void k(int *out)
+{
+    A a; B b;
+    a.x = b.x = threadIdx.x;
+    A *p = threadIdx.x & 1 ? &a : &b;
+    p->up(); p->up();
+    out[threadIdx.x] = p->x;
+}
+"""
+
+
+def test_a_destructor_that_only_the_table_names_may_call_what_is_not_there() -> None:
+    text = cuda(VIRTUAL)
+    assert ".extern .func free" in text
+    (out,) = both_modes(text, 40, np.zeros(40, np.int32))
+    assert out.tolist() == [i + (2 if i & 1 else 20) for i in range(40)]
+
+
+def test_calls_nested_deeper_than_inlining_goes_take_the_stack() -> None:
+    first = ".func (.reg .u32 r) f0(.reg .u32 a) { add.u32 r, a, 1; ret; }\n"
+    chain = (
+        f".func (.reg .u32 r) f{i}(.reg .u32 a) {{ call (r), f{i - 1}, (a); add.u32 r, r, {i}; ret; }}\n"
+        for i in range(1, 200)
+    )
+    entry = """.visible .entry k(.param .u64 out) {
+    .reg .b64 %o; .reg .b32 %x;
+    ld.param.u64 %o, [out];
+    call (%x), f199, (5);
+    st.global.u32 [%o], %x;
+}"""
+    (out,) = both_modes(HEADER + first + "".join(chain) + entry, 1, np.zeros(1, np.uint32))
+    assert out[0] == 5 + 1 + sum(range(200))
+
+
 def test_a_function_without_a_body_is_refused_where_it_is_called() -> None:
     text = HEADER + ".extern .func f(.param .b32 a);\n.entry k() {\n.param .b32 x;\ncall f, (x);\n}"
     with pytest.raises(PtxError, match="call of f: no body") as error:
