@@ -279,7 +279,8 @@ def _sort(signature: Signature, rng: Generator, edges: Sequence[int], quick: boo
         name = names[turn % len(fills)]
         if n > _LONG_ROW:
             # Kernels sort long rows another way than short ones, and constant rows hide how.
-            yield _rows(fills[names[0]], names[0], outer, n, rng)
+            for chosen in (names[0], "special values"):
+                yield _rows(fills[chosen], chosen, outer, n, rng)
         yield _rows(fills[name], name, outer, n, rng)
     for name, fill in fills.items():
         yield _rows(fill, name, 3, 129 if quick else 517, rng)

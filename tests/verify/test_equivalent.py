@@ -1,0 +1,77 @@
+"""Proofs: what z3 must find to be the same, and what it must not."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmptx.verify.equivalent import proved
+from tests.meta.attacks import SUM
+from tests.verify.kernels import ADD, changed
+
+pytest.importorskip("z3", reason="z3-solver is not installed")
+
+NARROW = "    and.b32 %r3, %r2, 31;\n    mov.b32 %f2, %r3;\n    st.global.f32 [%rd5], %f2;\n"
+LANE = changed(ADD, ("    st.global.f32 [%rd5], %f2;\n", NARROW))
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        # a thread's number is below its block's size, so neither sign nor width shows
+        (ADD, "cvt.u64.u32 %rd0, %r2", "cvt.s64.s32 %rd0, %r2"),
+        (ADD, "cvt.u64.u32 %rd0, %r2", "cvt.u64.u8 %rd0, %r2"),
+        (ADD, "mul.wide.u32 %rd1, %r0, %r1", "mul.wide.s32 %rd1, %r0, %r1"),
+        # extents are below 2^47, and so is what they bound
+        (ADD, "setp.ge.u64 %p, %rd0, %rd2", "setp.ge.s64 %p, %rd0, %rd2"),
+        (ADD, "shl.b64 %rd6, %rd0, 2", "mul.lo.u64 %rd6, %rd0, 4"),
+        (LANE, "and.b32 %r3, %r2, 31", "rem.u32 %r3, %r2, 32"),
+        # the block has 256 threads
+        (LANE, "and.b32 %r3, %r2, 31", "and.b32 %r3, %r2, 1055"),
+        (LANE.replace("and.b32 %r3, %r2, 31", "add.s32 %r3, %r2, 31"), "add.s32", "add.sat.s32"),
+        # a branch before was not taken
+        (SUM, "    mad.lo.u64 %rd9, %rd9, %rd3, %rd7;\n", "    mad.lo.s64 %rd9, %rd9, %rd3, %rd7;\n"),
+    ],
+)
+def test_the_same_is_proved(text: str, old: str, new: str) -> None:
+    assert proved(text, changed(text, (old, new)))
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        (ADD.replace("256", "512"), "cvt.u64.u32 %rd0, %r2", "cvt.u64.u8 %rd0, %r2"),
+        (ADD, "setp.ge.u64 %p, %rd0, %rd2", "setp.gt.u64 %p, %rd0, %rd2"),
+        (ADD, "shl.b64 %rd6, %rd0, 2", "shl.b64 %rd6, %rd0, 3"),
+        (ADD, "add.u64 %rd3, %rd3, %rd6", "sub.u64 %rd3, %rd3, %rd6"),
+        (LANE, "and.b32 %r3, %r2, 31", "and.b32 %r3, %r2, 63"),
+        (LANE.replace("and.b32 %r3, %r2, 31", "add.s32 %r3, %r0, 31"), "add.s32", "add.sat.s32"),
+        # changes in each round of a loop: nothing is known of it
+        (SUM, "setp.ge.u32 %p, %r1, %r2", "setp.ge.s32 %p, %r1, %r2"),
+        # floats are beyond it
+        (ADD, "add.rn.f32 %f2, %f0, %f1", "add.rn.f32 %f2, %f1, %f0"),
+        # more than one instruction, another plan, another guard
+        (ADD, "add.u64 %rd3, %rd3, %rd6;\n", "add.u64 %rd3, %rd3, %rd6;\n    mov.u32 %r2, %r2;\n"),
+        (ADD, "ceil_div(n,256)", "ceil_div(n,255)"),
+        (ADD, "@%p bra DONE", "@!%p bra DONE"),
+    ],
+)
+def test_what_is_not_the_same_or_not_known_is_not_proved(text: str, old: str, new: str) -> None:
+    assert not proved(text, changed(text, (old, new)))
+
+
+def test_a_register_written_again_in_a_loop_is_not_taken_for_its_first_value() -> None:
+    once = changed(
+        ADD,
+        ("DONE:\n", "    add.u32 %r2, %r2, 70000;\n    bra AGAIN;\nDONE:\n"),
+        ("    cvt.u64.u32 %rd0, %r2;\n", "AGAIN:\n    cvt.u64.u32 %rd0, %r2;\n"),
+    )
+    assert not proved(once, changed(once, ("cvt.u64.u32 %rd0, %r2", "cvt.u64.u16 %rd0, %r2")))
+
+
+def test_a_write_that_a_branch_goes_around_is_not_relied_on() -> None:
+    around = changed(
+        LANE,
+        ("    and.b32 %r3, %r2, 31;\n", "    and.b32 %r3, %r2, 31;\nLATER:\n    and.b32 %r3, %r3, 63;\n"),
+        ("    shl.b64 %rd6, %rd0, 2;\n", "    shl.b64 %rd6, %rd0, 2;\n    @%p bra LATER;\n"),
+    )
+    assert not proved(around, changed(around, ("and.b32 %r3, %r3, 63", "mov.b32 %r3, %r3")))
