@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ ROOM = 64
 CANARY = 0xC7
 PARALLEL_THREADS = 1 << 16
 PIECES = 8
+WORTH_SHARING = 300e-6  # seconds of work
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +214,16 @@ class _Launcher:
         return self.workers[0].run(0, blocks)
 
     def _parallel(self, blocks: int) -> list[Finding]:
-        """Workers take pieces of the grid as they come free: a busy core holds nobody up."""
+        """Workers take pieces of the grid as they come free: a core that is busy elsewhere holds nobody up.
+
+        The first piece tells whether the rest is worth waking others for.
+        """
         size = -(-blocks // (PIECES * len(self.workers)))
-        starts = iter(range(0, blocks, size))
+        begun = time.perf_counter()
+        findings = self.workers[0].run(0, size)
+        if findings or (time.perf_counter() - begun) * (blocks / size - 1) < WORTH_SHARING:
+            return findings or self.workers[0].run(size, blocks)
+        starts = iter(range(size, blocks, size))
         lock = threading.Lock()
 
         def pieces() -> Iterator[tuple[int, int]]:
@@ -227,7 +236,8 @@ class _Launcher:
 
         others = [_pool().submit(worker.run_pieces, pieces()) for worker in self.workers[1:]]
         findings = self.workers[0].run_pieces(pieces())
-        return findings + [finding for other in others for finding in other.result()]
+        begun_too = [other for other in others if not other.cancel()]
+        return findings + [finding for other in begun_too for finding in other.result()]
 
     def _set_params(self, args: Sequence[int | bytes]) -> None:
         program = self.kernel.program
