@@ -18,6 +18,7 @@ from . import (  # noqa: F401  each registers its kernels
     scan,
     sort,
     stencil,
+    tensor,
 )
 from .compiler import compiled
 from .launches import KERNELS, Kernel, check_right, launched
