@@ -75,11 +75,9 @@ KERNEL mma_pipelined(const half *a, const half *bt, float *c, int m, int n, int 
         if (FAULT != 2) __syncthreads();
         unsigned fa[4], fb[4];
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"  // fault 1: uninitialized-read
-                                                                                        // fault 2: data-race
                      : "=r"(fa[0]), "=r"(fa[1]), "=r"(fa[2]), "=r"(fa[3])
                      : "r"(shared_of(&sa[now][wy + lane % 16][lane / 16 * 8])) : "memory");
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"  // fault 1: uninitialized-read
-                                                                                        // fault 2: data-race
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"  // fault 2: data-race
                      : "=r"(fb[0]), "=r"(fb[1]), "=r"(fb[2]), "=r"(fb[3])
                      : "r"(shared_of(&sb[now][wx + lane % 8 + lane / 16 * 8][lane / 8 % 2 * 8])) : "memory");
         for (int i = 0; i < 2; i++)
