@@ -226,6 +226,7 @@ class Finding:
     block, thread  3-D indices of who did it; lane 0..31
     address        byte address within the buffer named by `buffer`
     element        index of the array element concerned
+    counterexample the smallest input found that shows it, in words; found again, it may be another
     """
 
     kind: FindingKind
@@ -240,6 +241,7 @@ class Finding:
     element: int | None = None
     case: str = ""
     reproduce: str = ""
+    counterexample: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,8 +356,8 @@ class Record:
 
     @property
     def hash(self) -> str:
-        """Of everything but when it was made and how long things took, so a resumed run files the same
-        record.
+        """Of everything but when it was made, how long things took and what a search in limited time found,
+        so a resumed run files the same record.
         """
         return digest(_timeless(dataclasses.asdict(self)))
 
@@ -403,7 +405,8 @@ def _tuples(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if k not in ("created", "seconds")}
+        kept = ((k, v) for k, v in value.items() if k not in ("created", "seconds", "counterexample"))
+        return {k: _timeless(v) for k, v in kept}
     if isinstance(value, list | tuple):
         return [_timeless(v) for v in value]
     return value

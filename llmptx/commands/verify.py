@@ -34,10 +34,20 @@ if TYPE_CHECKING:
     show_default=True,
     help="cuda: the GPU too, compared bit by bit.",
 )
+@click.option(
+    "--shrink/--no-shrink", default=True, show_default=True, help="Look for a small counterexample."
+)
 @json_option
 @click.pass_context
 def verify(
-    context: click.Context, file: Path, routine: str, dtype: str, level: str, device: str, as_json: bool
+    context: click.Context,
+    file: Path,
+    routine: str,
+    dtype: str,
+    level: str,
+    device: str,
+    shrink: bool,
+    as_json: bool,
 ) -> None:
     """Judge a PTX file as a routine: exit 0 where it passes, 1 where it does not.
 
@@ -68,6 +78,7 @@ def verify(
             device,  # type: ignore[arg-type]
             on_progress=tick if progress.is_terminal else None,
             file=str(file),
+            shrink=shrink,
         )
     if as_json:
         click.echo(verdict.to_json())
@@ -130,6 +141,8 @@ def _finding(finding: Finding, lines: list[str], file: str) -> object:
     who = _who(finding)
     if who:
         text.append(f"\n    {plain(who)}", style="not bold dim")
+    if finding.counterexample:
+        text.append(f"\n    smallest: {plain(finding.counterexample)}", style="not bold default")
     return text
 
 

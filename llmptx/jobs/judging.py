@@ -191,4 +191,5 @@ def _judge(request: Mapping[str, Any], say: OnStage) -> Verdict:
         request["level"],
         request["device"],
         on_stage=on_stage,
+        shrink=True,
     )

@@ -218,7 +218,10 @@ def _where(finding: Finding) -> str:
 
 
 def _smallest(findings: Sequence[Finding]) -> str:
-    """The counterexample easiest to follow by hand: of the named cases, the one with the lowest element."""
+    """The counterexample easiest to follow by hand: one made small, else the case with the lowest element."""
+    shrunk = next((finding.counterexample for finding in findings if finding.counterexample), "")
+    if shrunk:
+        return shrunk
     cases = [finding for finding in findings if finding.case]
     if not cases:
         return ""

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from llmptx.record import Finding
 from llmptx.run.job import Array, Outcome, consecutive
+from llmptx.verify.compare import compare
 from llmptx.verify.exhaustive import CHUNK, Answer, WrongError, sweep
 from llmptx.verify.inputs import Case
 from llmptx.verify.plan_run import PLAIN, PlanError, Setup, job, outputs
@@ -33,7 +34,7 @@ def exhaustive(trial: Trial, tick: Tick) -> Result:
         tick(chunks, total)
 
     try:
-        swept = sweep(trial.routine, trial.signature, answers, trial.lanes, counted)
+        swept = sweep(trial.routine, trial.signature, answers, trial.lanes, counted, slack=trial.slack)
     except WrongError as wrong:
         return Result(_wrong(trial, wrong, ways[wrong.way]), done + 1)
     except _FailedError as failed:
@@ -94,7 +95,9 @@ def _wrong(trial: Trial, wrong: WrongError, setup: Setup) -> tuple[Finding, ...]
     if setup == PLAIN and (found := trial.judge(wrong.case)):
         return found
     how = "" if setup == PLAIN else f" (with .approx results at the {setup.approx} end of their bound)"
-    found = trial.compared(wrong.case, (wrong.got,)).findings
+    rule = trial.slack if setup != PLAIN else trial.routine.tolerance[trial.signature.dtype]
+    routine = replace(trial.routine, tolerance={trial.signature.dtype: rule})
+    found = compare(routine, trial.signature, wrong.case, (wrong.got,)).findings
     if not found:  # within what float64 can tell, but MPFR says otherwise
         found = (Finding("mismatch", "an answer is a little too far from the truth", case=wrong.case.label),)
     return tuple(replace(f, message=f.message + how) for f in found)

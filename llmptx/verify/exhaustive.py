@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from llmptx.record import Routine, Signature
+from llmptx.record import Routine, Signature, Tolerance
 from llmptx.routines.truth import Array, Floats, Truth, quiet, spacing
 from llmptx.run.job import consecutive
 from llmptx.verify import compare
@@ -77,17 +77,19 @@ def sweep(
     lanes: int,
     tick: Tick = lambda done, total: None,
     span: tuple[int, int] = (0, TOTAL),
+    slack: Tolerance | None = None,
 ) -> Swept:
     """Compares what each of `answers` gives for every input, all by the same truth.
 
     answers  (first pattern, count) -> that many outputs, called from `lanes` threads; the figures are those
              of the first, and the others need only be right
     span     patterns to try, multiples of CHUNK
+    slack    what is allowed to the others, where it is more
 
     Raises WrongError for the lowest chunk that holds a wrong answer, and what `answers` raise.
     """
     chunks = range(span[0], span[1], CHUNK)
-    judge = _Judge(routine, signature, answers)
+    judge = _Judge(routine, signature, answers, slack)
     found = _Sum(judge, span[0])
     executor = ThreadPoolExecutor(lanes, thread_name_prefix="sweep")
     try:
@@ -198,11 +200,14 @@ class _Scratch(threading.local):
 class _Judge:
     """Judges chunks; its methods may run in several threads at once."""
 
-    def __init__(self, routine: Routine, signature: Signature, answers: Sequence[Answer]) -> None:
+    def __init__(
+        self, routine: Routine, signature: Signature, answers: Sequence[Answer], slack: Tolerance | None
+    ) -> None:
         self.routine, self.signature, self.answers = routine, signature, answers
         self.dtype = signature.outputs[0]
-        self.tolerance = routine.tolerance[signature.dtype]
-        self.exact = self.tolerance.rule == "exact"
+        rule = routine.tolerance[signature.dtype]
+        self.rules = [rule] + [slack or rule] * (len(answers) - 1)
+        self.exact = rule.rule == "exact"
         self.plots = self.dtype == signature.inputs[0] == "float32"
         self.direction = routine.monotone if self.plots else 0
         self.floats = 0
@@ -253,7 +258,7 @@ class _Judge:
             return self._awkward_block(x, truth, got, way)
         if np.equal(got, 0, out=self._scratch.near).any() and _zeros_of_wrong_sign(hi, got):
             raise self._wrong(x, got, way)
-        if worst > self.tolerance.ulp - DOUBT:
+        if worst > self.rules[way].ulp - DOUBT:
             self._check_far(x, truth, got, error, way)
         if worst > self.floats + 0.5 and way == 0:
             self._count_floats(hi, got, error)
@@ -275,12 +280,13 @@ class _Judge:
 
     def _check_far(self, x: Array, truth: Truth, got: Array, error: Floats, way: int) -> None:
         """Raises WrongError where an error is past what is allowed; MPFR decides for plain limits."""
-        if self.tolerance.rule != "ulp":
-            if self._generic(x, truth, got).wrong.any():
+        rule = self.rules[way]
+        if rule.rule != "ulp":
+            if self._generic(x, truth, got, way).wrong.any():
                 raise self._wrong(x, got, way)
             return
-        far = np.flatnonzero(error > (self.tolerance.ulp - DOUBT) * _ULP)
-        if far.size > 1000 or (self._precise(x[far], got[far])[0] > self.tolerance.ulp).any():
+        far = np.flatnonzero(error > (rule.ulp - DOUBT) * _ULP)
+        if far.size > 1000 or (self._precise(x[far], got[far])[0] > rule.ulp).any():
             raise self._wrong(x, got, way)
 
     def _rounded(self, x: Array, hi: Floats, got: Array, error: Floats) -> int:
@@ -324,7 +330,7 @@ class _Judge:
             return _Block(0.0, 0, x.size)
         if np.isinf(truth.hi[0]) and (truth.hi == truth.hi[0]).all() and (got == truth.hi[0]).all():
             return _Block(0.0, 0, x.size)
-        judged = self._generic(x, truth, got)
+        judged = self._generic(x, truth, got, way)
         if judged.wrong.any():
             raise self._wrong(x, got, way)
         nearest = truth.hi.astype(np.float32)
@@ -337,13 +343,13 @@ class _Judge:
         if not same.all() and not (
             self.dtype == "float32" and np.isnan(truth.hi).all() and np.isnan(got).all()
         ):
-            judged = self._generic(x, truth, got)
+            judged = self._generic(x, truth, got, way)
             if judged.wrong.any():
                 raise self._wrong(x, got, way)
         return _Block(0.0, 0, x.size)
 
-    def _generic(self, x: Array, truth: Truth, got: Array) -> compare.Judged:
-        return compare.judge(self.tolerance, truth, got, _case(x), self.dtype)
+    def _generic(self, x: Array, truth: Truth, got: Array, way: int) -> compare.Judged:
+        return compare.judge(self.rules[way], truth, got, _case(x), self.dtype)
 
     def _wrong(self, x: Array, got: Array, way: int) -> WrongError:
         return WrongError(_case(x), got.copy(), way)

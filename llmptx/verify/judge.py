@@ -27,8 +27,9 @@ from llmptx.run.worker import CPU_RUNNER, CUDA_RUNNER, Pool
 from llmptx.toolchain.ptxas import assemble_all
 from llmptx.verify import every_input, exhaustive, stages
 from llmptx.verify.read import Reading, read
+from llmptx.verify.shrink import describe
 from llmptx.verify.stages import Result, Tick
-from llmptx.verify.trial import Trial
+from llmptx.verify.trial import Trial, smallest
 
 Device = Literal["cpu", "cuda"]
 REGISTER_FILE = 65536
@@ -60,6 +61,7 @@ def verify(
     on_stage: OnStage | None = None,
     on_progress: OnProgress | None = None,
     file: str = "FILE.ptx",
+    shrink: bool = False,
 ) -> Verdict:
     """Judges a candidate; whatever is wrong with it is in the verdict, never raised.
 
@@ -68,6 +70,7 @@ def verify(
     on_stage     called after each stage
     on_progress  called with (stage, cases done, cases in all or 0) while one runs
     file         how the reproducing command names the text
+    shrink       whether to spend a second more on a failing case to find a small one like it
 
     Raises UnknownRoutine, KeyError for a dtype the routine has not, LevelError, ToolchainMissing, NoGpuError.
     """
@@ -96,7 +99,10 @@ def verify(
         if judged.passed and device == "cuda":
             on_gpu = replace(trial, run=_shared("cuda").run)
             judged.stage("gpu", lambda tick: stages.hardware(on_gpu, tick))
-    return judged.verdict(level, reading.hash, device, trial.accuracy() if trial else None)
+    accuracy = trial.accuracy() if trial else None
+    if shrink and trial and not judged.passed:
+        judged.shrink(trial)
+    return judged.verdict(level, reading.hash, device, accuracy)
 
 
 def _check_level(level: Level, routine: Routine, signature: Signature) -> None:
@@ -169,6 +175,16 @@ class _Verdict:
         self._stages.append(stage)
         if self._on_stage:
             self._on_stage(stage)
+
+    def shrink(self, trial: Trial) -> None:
+        """Adds a small counterexample to the first finding; its time counts as the last stage's."""
+        began = time.perf_counter()
+        shrunk = smallest(trial, self._findings)
+        if shrunk is not None:
+            words = describe(self._routine, shrunk)
+            self._findings[0] = replace(self._findings[0], counterexample=words)
+        last = self._stages[-1]
+        self._stages[-1] = replace(last, seconds=round(last.seconds + time.perf_counter() - began, 6))
 
     def read(self, text: str) -> Reading:
         """The first stage."""

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from llmptx.ptx.plan import Plan
-from llmptx.record import Accuracy, Finding, FindingKind, Routine, Signature
+from llmptx.record import Accuracy, Finding, FindingKind, Routine, Signature, Tolerance
 from llmptx.run.job import Array, Job, Outcome
 from llmptx.verify.compare import Comparison, Curve, compare, merge_curves
 from llmptx.verify.exhaustive import Swept
 from llmptx.verify.inputs import Case
 from llmptx.verify.plan_run import PLAIN, PlanError, Setup, job, outputs, results
 from llmptx.verify.read import Reading
+from llmptx.verify.shrink import Shrunk, shrink
 
 Run = Callable[[Job, float], Outcome]
 
@@ -43,6 +44,14 @@ class Kept:
         return sum(a.size for a in (*self.case.inputs, *self.outputs))
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A case that failed, and how to run another like it: what is wrong with that, and no more."""
+
+    case: Case
+    again: Callable[[Trial, Case], tuple[Finding, ...]]
+
+
 @dataclass
 class Trial:
     """What the stages share: the candidate, how to run it, and what has been learnt so far.
@@ -58,6 +67,7 @@ class Trial:
     run: Run
     seed: int
     kept: list[Kept] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     max_ulp: float = 0.0
     at: str = ""
     checked: int = 0
@@ -121,14 +131,15 @@ class Trial:
     def judge(self, case: Case) -> tuple[Finding, ...]:
         """Runs a case plainly and compares it; where anything is wrong, finds out more about why."""
         found, outcome = self.execute(case)
-        if outcome is None:
-            return self._explained(case, found)
-        got = results(self.signature, outcome.buffers)
-        found = self.compared(case, got).findings
+        got = results(self.signature, outcome.buffers) if outcome is not None else None
+        if got is not None:
+            found = self.compared(case, got).findings
         if found:
-            return self._explained(case, found, got)
-        self._keep(Kept(case, got))
-        return ()
+            found = self._explained(case, found, got)
+            self.failures.append(Failure(case, _plainly))
+        elif got is not None:
+            self._keep(Kept(case, got))
+        return found
 
     def at_the_bound(self, kept: Kept, setup: Setup, how: str) -> tuple[tuple[Finding, ...], float]:
         """Runs a case with approximations pushed to an end of their bound: findings, and the largest error in
@@ -139,14 +150,25 @@ class Trial:
         instruction, and a bound of the instruction is twice as many ULP of a result just below a power of
         two: expf, 2 ULP by the documentation, comes to 4.03 with `ex2.approx` at its bound.
         """
-        found, outcome = self.execute(kept.case, setup)
+        failure = Failure(kept.case, lambda trial, case: trial._bounded(case, setup, how)[0])
+        found, worst = self._bounded(kept.case, setup, how)
+        if found:
+            self.failures.append(failure)
+        return found, worst
+
+    @property
+    def slack(self) -> Tolerance:
+        """What a result is allowed whose approximations lie at their bound."""
+        rule = self.routine.tolerance[self.signature.dtype]
+        return replace(rule, ulp=2 * rule.ulp + 1) if rule.rule in ("ulp", "special") else rule
+
+    def _bounded(self, case: Case, setup: Setup, how: str) -> tuple[tuple[Finding, ...], float]:
+        found, outcome = self.execute(case, setup)
         if outcome is None:
             return tuple(replace(f, message=f"{f.message} ({how})") for f in found), 0.0
-        rule = self.routine.tolerance[self.signature.dtype]
-        slack = replace(rule, ulp=2 * rule.ulp + 1) if rule.rule in ("ulp", "special") else rule
-        lenient = replace(self.routine, tolerance={self.signature.dtype: slack})
+        lenient = replace(self.routine, tolerance={self.signature.dtype: self.slack})
         got = results(self.signature, outcome.buffers)
-        comparison = compare(lenient, self.signature, kept.case, got)
+        comparison = compare(lenient, self.signature, case, got)
         wrong = tuple(replace(f, message=f"{f.message} ({how})") for f in comparison.findings)
         return wrong, comparison.max_ulp
 
@@ -196,6 +218,23 @@ class Trial:
         Other bits that are right too are allowed where the kernel adds floats in an order nobody fixes, or
         `kind` is mismatch: there only a wrong value counts.
         """
+        found = self._varied(kept, setup, kind, how)
+        if found:
+            failure = Failure(kept.case, lambda trial, case: trial._also_varied(case, setup, kind, how))
+            self.failures.append(failure)
+        return found
+
+    def _also_varied(self, case: Case, setup: Setup, kind: FindingKind, how: str) -> tuple[Finding, ...]:
+        """As `vary`, of a case whose plain run is not known yet; nothing where that is wrong itself."""
+        _, outcome = self.execute(case)
+        if outcome is None:
+            return ()
+        got = results(self.signature, outcome.buffers)
+        if self.compared(case, got).findings:
+            return ()
+        return self._varied(Kept(case, got), setup, kind, how)
+
+    def _varied(self, kept: Kept, setup: Setup, kind: FindingKind, how: str) -> tuple[Finding, ...]:
         found, outcome = self.execute(kept.case, setup)
         if outcome is None:
             return tuple(replace(f, message=f"{f.message} ({how})") for f in found)
@@ -206,6 +245,34 @@ class Trial:
         if kind == "mismatch" or (self.reading.unordered and not wrong):
             return tuple(replace(f, message=f"{f.message} ({how})") for f in wrong)
         return (_differs(kept, got, outputs(self.signature), kind, how), *wrong)[:MAX_FINDINGS]
+
+
+def _plainly(trial: Trial, case: Case) -> tuple[Finding, ...]:
+    """What a run with all sanitizers says, or else a comparison: quick to end where the plain run dies."""
+    found, outcome = trial.execute(case, Setup(check=True))
+    if outcome is None:
+        return found
+    found, outcome = trial.execute(case)
+    return (
+        found if outcome is None else trial.compared(case, results(trial.signature, outcome.buffers)).findings
+    )
+
+
+def smallest(trial: Trial, findings: Sequence[Finding]) -> Shrunk | None:
+    """The last case that failed, made small while what fails is of the kinds found; None where none did.
+
+    What is learnt on the way is not taken into the trial's figures.
+    """
+    if not trial.failures or any(f.kind in ("timeout", "deadlock") for f in findings):
+        return None  # a hang takes too long to see again and again
+    apart = replace(trial, kept=[], failures=[])
+    failure = trial.failures[-1]
+    kinds = {finding.kind for finding in findings}
+
+    def fails(case: Case) -> tuple[Finding, ...]:
+        return tuple(f for f in failure.again(apart, case) if f.kind in kinds)
+
+    return shrink(trial.routine, trial.signature, failure.case, fails, element=findings[0].element)
 
 
 def same(a: Array, b: Array) -> bool:
