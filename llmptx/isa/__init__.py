@@ -12,6 +12,7 @@ from llmptx.isa import (  # noqa: F401
     integer,
     logic,
     matrix,
+    narrow,
     parallel,
 )
 from llmptx.isa.form import match, table

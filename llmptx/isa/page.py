@@ -9,8 +9,8 @@ from llmptx.isa import table
 from llmptx.isa.form import Form
 
 CHAPTERS = (
-    "integer", "extended", "floating", "half", "compare", "logic", "convert", "data", "asynchronous",
-    "matrix", "parallel", "control",
+    "integer", "extended", "floating", "half", "compare", "logic", "convert", "narrow", "data",
+    "asynchronous", "matrix", "parallel", "control",
 )  # fmt: skip
 
 _HEAD = """# The instructions

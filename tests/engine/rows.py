@@ -23,7 +23,7 @@ from tests.isa.run import SPECIAL, bits
 from tests.isa.scalar import Lanes, Scalar, is_nan
 from tests.isa.texts import forms, groups, operand_type
 
-CHAPTERS = ("integer", "extended", "floating", "half", "compare", "logic", "convert", "data")
+CHAPTERS = ("integer", "extended", "floating", "half", "compare", "logic", "convert", "narrow", "data")
 ADDRESSES = ("cvta", "isspacep")  # what they give depends on where memory lies
 BLOCK = 64
 Kind = Literal["varying", "uniform", "consecutive", "immediate"]
