@@ -297,22 +297,22 @@ class Emit:
     def zext(self, a: Value, bits: int) -> Value:
         if a.const is not None and a.type.kind != "pred":
             return self.const(Type("b", bits), a.const)
-        return self._widen(a, bits, self.b.zext)
+        return self._widen(a, bits, self.b.zext, 1 << a.type.width)
 
     def sext(self, a: Value, bits: int) -> Value:
         if a.const is not None and a.type.kind != "pred":
             signed = a.const - (1 << a.type.bits if a.const >> (a.type.bits - 1) else 0)
             return self.const(Type("b", bits), signed)
-        return self._widen(a, bits, self.b.sext)
+        return self._widen(a, bits, self.b.sext, 1 << (a.type.width - 1))
 
-    def _widen(self, a: Value, bits: int, f: Callable[..., IR]) -> Value:
+    def _widen(self, a: Value, bits: int, f: Callable[..., IR], room: int) -> Value:
         to = Type("b", bits)
         if bits == a.type.width and a.type.kind != "pred":
             return a
         if a.kind == "u":
             return Value(to, "u", f(a.ir, ir.IntType(bits)), mult=a.mult)
-        # Lanes follow lane 0 into the wider type only if none wraps around on the way.
-        if a.kind == "a" and a.stride > 0 and a.stride * (self.width - 1) < a.mult:
+        # Lanes follow lane 0 into the wider type only if none wraps around on the way, which may be `room`.
+        if a.kind == "a" and a.stride > 0 and a.stride * (self.width - 1) < min(a.mult, room):
             return Value(to, "a", f(a.ir, ir.IntType(bits)), a.stride, a.mult)
         return Value(to, "v", f(self.vector(a), self.ir_type(to, "v")))
 

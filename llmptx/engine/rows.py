@@ -370,7 +370,7 @@ class Rows(Asynchronous):
         return self.carry if self.carry is not None else self.const(PRED, 0)
 
     def set_carry(self, value: Value) -> None:
-        self.carry = value
+        self.carry = value if self.predicate is None else self.select(self.predicate, value, self.get_carry())
 
 
 def _call_slot(program: Program, instruction: Instruction) -> Slot | None:

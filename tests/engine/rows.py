@@ -368,6 +368,10 @@ class Kernel:
             for old, name in zip(shot.before, targets, strict=True):
                 lines += self._fetch(old, name)
             guard = f"@{shot.guard.text}%g "
+        if shot.guard and writes:
+            # The flag is a destination like any other: before, it is what the guarded instruction must keep.
+            lines += [f"selp.u32 %t, 1, 0, {targets[-1]};", "@!%g add.cc.u32 %t, %t, -1;"]
+            lines[-1] = lines[-1].replace("!", "" if shot.guard.text else "!")
         lines.append(f"{guard}{shot.form.opcode}{shot.suffix} {', '.join([first, *names])};")
         if writes:
             lines += ["addc.u32 %t, 0, 0;", f"setp.ne.u32 {targets[-1]}, %t, 0;"]
