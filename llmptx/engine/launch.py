@@ -179,6 +179,8 @@ class _Launcher:
         arena = session.arena
         self.params = arena.place(f".params{number}", kernel.program.param_size)
         arena.mark(self.params, ADDRESSABLE | INITIALISED | READ_ONLY)
+        self.memory = arena.bytes(self.params).data
+        self.fields = [(p.offset, p.variable.size) for p in kernel.program.params.values()]
         symbols = [session.variables[name].start for name in kernel.lowered.symbols]
         self.symbols = np.array([*symbols, 0], np.int64)
         self.workers = [self._worker(number, w) for w in range(session.workers)]
@@ -245,11 +247,9 @@ class _Launcher:
             raise PtxError(
                 f"{program.entry.name} takes {len(program.params)} parameters, {len(args)} were given"
             )
-        memory = self.session.arena.bytes(self.params)
-        for placed, value in zip(program.params.values(), args, strict=True):
-            size = placed.variable.size
+        for (offset, size), value in zip(self.fields, args, strict=True):
             data = value if isinstance(value, bytes) else (value % (1 << (8 * size))).to_bytes(size, "little")
-            memory[placed.offset : placed.offset + size] = np.frombuffer(data, np.uint8)
+            self.memory[offset : offset + size] = data
 
 
 class _Worker:

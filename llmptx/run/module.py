@@ -139,7 +139,8 @@ class Function:
         workers = min(os.cpu_count() or 1, 16) if threads >= PARALLEL_THREADS else 1
         session = self.module.session(self.name, block, shared, workers)
         findings = session.launch(0, grid, values, seed=seed)
-        sys.stdout.write(session.printed())
+        if text := session.printed():
+            sys.stdout.write(text)
         self.module.release(self.name, block, shared, workers, session)
         return findings
 
