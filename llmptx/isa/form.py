@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from llmptx.ptx.ast import Addr, Float, Group, Instruction, Int, Not, Operand, Pair, Reg, Sink, Sym, Vec
@@ -38,6 +38,7 @@ _OPERAND = re.compile(
 )
 DESTINATIONS = ("d", "p", "q")
 _B32 = Type("b", 32)
+_SPACES = ("global", "shared", "local", "const", "param")
 
 
 class Modifiers:
@@ -200,17 +201,25 @@ def _fits(opcode: str, modifiers: tuple[str, ...]) -> tuple[tuple[Form, dict[str
 
 
 def _ordered(row: Form, modifiers: tuple[str, ...]) -> str | None:
-    """The modifiers in the row's order, where it knows them all: types keep theirs, the rest are free."""
+    """The modifiers in the row's order, where it knows them all.
+
+    Types keep theirs, and so do state spaces (a copy goes from the second to the first); the rest are free.
+    """
     left = list(modifiers)
     out = []
     for choices in row.choices:
-        first = next((name for name in left if _is_type(name)), None)
-        for name in left:
-            if name in choices and (not _is_type(name) or name == first):
-                left.remove(name)
-                out.append("." + name)
+        for at, name in enumerate(left):
+            ordered = _kind(name)
+            if name in choices and not (ordered and any(_kind(other) == ordered for other in left[:at])):
+                out.append("." + left.pop(at))
                 break
     return None if left else "".join(out)
+
+
+@cache
+def _kind(name: str) -> str:
+    """What a modifier keeps its place among, '' for nothing."""
+    return "type" if _is_type(name) else "space" if name.partition("::")[0] in _SPACES else ""
 
 
 def _is_type(name: str) -> bool:

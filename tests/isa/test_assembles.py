@@ -97,6 +97,20 @@ NEAR_MISSES = [
     "lop3.b32 %r1, %r2, %r3, %r4, %r5", "bar.arrive 1", "cvta.to.global.u64 %rd1, variable", "pmevent %r1",
     "ld.global.v2.u32 {%r1, %r2, %r3}, [%rd1]", "ld.global.v4.f64 {%fd1, %fd2, %fd3, %fd4}, [%rd1]",
     "match.any.sync.b32 %r1|%p1, %r2, %r3", "lop3.or.b32 %r1, %r2, %r3, %r4, 1, %p2",
+    # matrices, copies, barriers in memory
+    "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f16 {%f1, %f2, %f3, %f4}, {%r1, %r2}, {%r3}, {%r4, %r5}",
+    "mma.sync.aligned.m16n8k8.row.row.f16.f16.f16.f16 {%r1, %r2}, {%r1, %r2}, {%r3}, {%r4, %r5}",
+    "mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%r1, %r2}, %r3, {%r4}, {%r5, %r6}",
+    "mma.sync.aligned.m8n8k16.row.col.s32.s8.s4.s32 {%r1, %r2}, {%r3}, {%r4}, {%r5, %r6}",
+    "wmma.load.a.sync.aligned.col.m8n8k32.s4 {%r1}, [%rd1]",
+    "wmma.load.a.sync.aligned.row.m16n16k16.local.u8 {%r1, %r2}, [%rd1]",
+    "ldmatrix.sync.aligned.m8n8.x1.shared.b16 %r1, [%r2]", "movmatrix.sync.aligned.m8n8.b16 %r1, %r2",
+    "ldmatrix.sync.aligned.m8n8.x2.global.b16 {%r1, %r2}, [%rd2]",
+    "cp.async.cg.shared.global [%r1], [%rd1], 8", "cp.async.ca.shared.global [%r1], [%rd1], 12",
+    "cp.async.ca.global.shared [%rd1], [%r1], 4", "mbarrier.arrive.release.shared.b64 %rd1, [%r1]",
+    "mbarrier.arrive.noComplete.shared.b64 %rd1, [%r1]",
+    "mbarrier.test_wait.shared.b64 %p1, [%r1], %rd1, %r2",
+    "cvt.rn.e4m3x2.f32 %h1, %f1, %f2", "cvt.rz.satfinite.e5m2x2.f32 %h1, %f1, %f2",
 ]  # fmt: skip
 
 
