@@ -15,7 +15,7 @@ import pytest
 SOURCES = Path(__file__).parent / "cuda"
 _LOC = re.compile(r"\s*\.loc\s+(\d+)\s+(\d+)\s+\d+(?:.*inlined_at\s+(\d+)\s+(\d+))?")
 _FILE = re.compile(r'\s*\.file\s+(\d+)\s+"([^"]*)"')
-_MARK = re.compile(r"//\s*fault (\d+): ([a-z-]+)\s*$")
+_MARK = re.compile(r"fault ([\d, ]+): ([a-z-]+)")
 
 
 def include_folder() -> Path | None:
@@ -74,12 +74,12 @@ def source_lines(ptx: str, line: int, file: str) -> set[int]:
 def marks(file: str) -> dict[int, tuple[str, frozenset[int]]]:
     """The planted faults of a file: by number the kind of finding due, and the lines it may stand at.
 
-    A mark is a comment at the end of a line: `// fault 3: data-race`.
+    A mark is a comment at the end of a line: `// fault 1, 2: data-race; fault 3: out-of-bounds`.
     """
     found: dict[int, tuple[str, frozenset[int]]] = {}
     for number, line in enumerate((SOURCES / file).read_text().splitlines(), 1):
-        match = _MARK.search(line)
-        if match:
-            _, lines = found.get(int(match[1]), (match[2], frozenset()))
-            found[int(match[1])] = (match[2], lines | {number})
+        for match in _MARK.finditer(line.partition("//")[2]):
+            for fault in map(int, match[1].split(",")):
+                _, lines = found.get(fault, (match[2], frozenset()))
+                found[fault] = (match[2], lines | {number})
     return found

@@ -8,17 +8,20 @@ import pytest
 
 from . import (  # noqa: F401  each registers its kernels
     control,
+    digits,
     draw,
     elementwise,
     fourier,
     histogram,
     libdevice,
     matrix,
+    models,
     reduce,
     scan,
     sort,
     stencil,
     tensor,
+    together,
 )
 from .compiler import compiled
 from .launches import KERNELS, Kernel, check_right, launched

@@ -47,8 +47,8 @@ KERNEL collatz(const u64 *in, u32 *out, int n)
     if (i >= n) return;
     u64 x = in[i];
     u32 steps = 0;
-    for (; x != (FAULT == 1 ? 0 : 1); steps++)  // fault 1: timeout
-        x = x & 1 ? 3 * x + 1 : x >> 1;
+    for (; x != (FAULT == 1 ? 0 : 1); steps++)
+        x = x & 1 ? 3 * x + 1 : x >> 1;  // fault 1: timeout
     out[i] = steps;
 }
 

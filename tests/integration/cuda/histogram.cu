@@ -5,16 +5,14 @@ KERNEL histogram_shared(const u8 *in, u32 *out, int n)
 {
     __shared__ u32 bins[256];
     if (FAULT != 1)
-        for (int k = threadIdx.x; k < 256; k += blockDim.x) bins[k] = 0;
+        for (int k = threadIdx.x; k < 256; k += blockDim.x) bins[k] = 0;  // fault 2: data-race
     if (FAULT != 2) __syncthreads();
     for (int i = global_index(); i < n; i += gridDim.x * blockDim.x) {
         int bin = in[i] + (FAULT == 3 ? 1 : 0);
         if (FAULT == 4)
             bins[bin]++;  // fault 4: data-race
         else
-            atomicAdd(&bins[bin], 1u);  // fault 1: uninitialized-read
-                                        // fault 2: data-race
-                                        // fault 3: out-of-bounds
+            atomicAdd(&bins[bin], 1u);  // fault 1: uninitialized-read; fault 2: data-race; fault 3: out-of-bounds
     }
     if (FAULT != 5) __syncthreads();
     for (int k = threadIdx.x; k < 256; k += blockDim.x)
@@ -35,7 +33,7 @@ KERNEL histogram_warps(const u32 *in, u64 *out, int n)
             u32 peers = __match_any_sync(__activemask(), bin);
             if (lane == __ffs(peers) - 1) bins[warp][bin] += __popc(peers);
         }
-        if (FAULT != 6) __syncwarp();
+        __syncwarp();
     }
     __syncthreads();
     if (threadIdx.x < 16) {

@@ -23,9 +23,8 @@ template <typename T> __device__ void tiled(const T *a, const T *b, T *c, int m,
                        ? b[(t + y) * n + column]
                        : T(0);
         if (FAULT != 2) __syncthreads();
-        for (int j = 0; j < TILE; j++) sum += ta[y][j] * tb[j][x];  // fault 1: data-race
-                                                                   // fault 2: data-race
-                                                                   // fault 4: uninitialized-read
+        for (int j = 0; j < TILE; j++)
+            sum += ta[y][j] * tb[j][x];  // fault 1, 2: data-race; fault 4: uninitialized-read
         if (FAULT != 1) __syncthreads();
     }
     if (row < m && column < n) c[row * n + column] = sum;
@@ -119,6 +118,6 @@ KERNEL sparse_rows(const int *starts, const int *columns, const float *values, c
     if (row >= rows) return;
     float sum = 0;
     for (int j = starts[row]; j < starts[row + 1]; j++)
-        sum += values[j] * x[columns[j]];  // fault 7: out-of-bounds
+        sum += values[j] * x[columns[j] + (FAULT == 7)];  // fault 7: out-of-bounds
     y[row] = sum;
 }

@@ -7,17 +7,15 @@ KERNEL sum_shared(const i32 *in, i32 *out, int n)
     __shared__ i32 part[128];
     int t = threadIdx.x, i = global_index();
     if (FAULT != 1 || i < n)
-        part[t] = i < n ? in[i] : 0;
-    if (FAULT != 2)
-        __syncthreads();
-    for (int half = 64; FAULT == 3 ? half >= 0 : half > 0; half /= 2) {  // fault 3: timeout
+        part[t] = i < n ? in[i] : 0;  // fault 2: data-race
+    if (FAULT != 2) __syncthreads();
+    for (int half = 64; FAULT == 3 ? half >= 0 : half > 0; half /= 2) {
         if (t < half) {
             int other = FAULT == 4 ? t + half + 64 : t + half;
-            part[t] += part[other];  // fault 1: uninitialized-read
-                                     // fault 2: data-race
+            part[t] += part[other];  // fault 1: uninitialized-read; fault 2, 6: data-race; fault 4: out-of-bounds
             if (FAULT == 5) __syncthreads();  // fault 5: barrier-divergence
         }
-        if (FAULT != 5 && FAULT != 6) __syncthreads();
+        if (FAULT != 5 && FAULT != 6) __syncthreads();  // fault 3: timeout
     }
     if (t == 0) out[blockIdx.x] = part[0];
 }
@@ -50,7 +48,7 @@ KERNEL sum_shuffle(const float *in, float *out, int n)
     float x = 0;
     for (int i = global_index(); i < n; i += gridDim.x * blockDim.x) x += in[i];
     x = warp_sum(x);
-    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;  // fault 8: data-race
     if (FAULT != 8) __syncthreads();
     if (threadIdx.x < 32) {
         int warps = (blockDim.x + 31) / 32;

@@ -61,7 +61,7 @@ KERNEL scan_steps(const i64 *in, i64 *out, int n)
     if (t < n) from[t] = in[t];
     __syncthreads();
     for (int step = 1; step < n; step *= 2) {
-        if (t < n) to[t] = from[t] + (t >= step ? from[t - step] : 0);
+        if (t < n) to[t] = from[t] + (t >= step ? from[t - step] : 0);  // fault 3: data-race
         if (FAULT != 3) __syncthreads();
         i64 *other = from;
         from = to;

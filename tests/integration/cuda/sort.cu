@@ -65,11 +65,10 @@ KERNEL merge(const i32 *a, int na, const i32 *b, int nb, i32 *out)
     bool first = i < na;
     if (i >= na + nb) return;
     const i32 *other = first ? b : a;
-    int own = first ? i : i - na, low = 0, high = first ? nb : na;
+    int own = first ? i : i - na, low = 0, high = (first ? nb : na) + (FAULT == 3);
     i32 x = first ? a[own] : b[own];
     while (low < high) {
         int middle = (low + high) / 2;
-        if (FAULT == 3 && middle == nb - 1) middle = nb;
         i32 y = other[middle];  // fault 3: out-of-bounds
         if (first ? y < x : y <= x)
             low = middle + 1;

@@ -1,0 +1,112 @@
+"""Every planted fault is found in checked mode, as what it is and where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmptx.record import Finding
+
+from . import (
+    control,
+    digits,
+    elementwise,
+    fourier,
+    histogram,
+    matrix,
+    models,
+    reduce,
+    scan,
+    sort,
+    stencil,
+    tensor,
+    together,
+)
+from .compiler import compiled, marks, source_lines
+from .launches import Kernel, launched
+
+# (kernel, number of the fault in its file, shape to run it at)
+FAULTS: list[tuple[Kernel, int, tuple[Any, ...]]] = [
+    (elementwise.rooted_f32, 1, (100,)),
+    (elementwise.rooted_f32, 2, (100,)),
+    (elementwise.rooted_f32, 3, (100,)),
+    (elementwise.vectors, 4, (33,)),
+    (elementwise.vectors, 5, (33,)),
+    (reduce.sum_shared, 1, (100,)),
+    (reduce.sum_shared, 2, (128,)),
+    (reduce.sum_shared, 3, (128,)),
+    (reduce.sum_shared, 4, (128,)),
+    (reduce.sum_shared, 5, (128,)),
+    (reduce.sum_shared, 6, (128,)),
+    (reduce.sum_dynamic, 7, (2, 64, 1000)),
+    (reduce.sum_shuffle, 8, (2, 128, 1000)),
+    (reduce.range_twice, 9, (200,)),
+    (scan.scan_blelloch, 1, (1, 64)),
+    (scan.scan_blelloch, 2, (1, 64)),
+    (scan.scan_steps, 3, (96,)),
+    (scan.scan_steps, 4, (90,)),
+    (sort.sort_bitonic, 1, (200, 64)),
+    (sort.radix_scatter, 2, (300, 8)),
+    (sort.merge, 3, (40, 77)),
+    (sort.sort_rows, 4, (50,)),
+    (histogram.histogram_shared, 1, (1, 500)),
+    (histogram.histogram_shared, 2, (1, 500)),
+    (histogram.histogram_shared, 3, (1, 500)),
+    (histogram.histogram_shared, 4, (1, 500)),
+    (histogram.histogram_shared, 5, (1, 500)),
+    (matrix.matmul_tiled_f32, 1, (8, 8, 24)),
+    (matrix.matmul_tiled_f32, 2, (8, 8, 24)),
+    (matrix.matmul_tiled_f32, 3, (9, 7, 13)),
+    (matrix.matmul_tiled_f32, 4, (9, 7, 13)),
+    (matrix.transpose_f32, 5, (40, 33)),
+    (matrix.cholesky, 6, (40,)),
+    (matrix.sparse_rows, 7, (50,)),
+    (stencil.convolve, 1, (100,)),
+    (stencil.heat, 2, (16, 40)),
+    (stencil.heat, 3, (8, 16)),
+    (stencil.laplace, 4, (5, 4, 3)),
+    (fourier.fft, 1, (1, 8)),
+    (tensor.mma_pipelined, 1, (40, 33, 64)),
+    (tensor.mma_pipelined, 2, (40, 33, 64)),
+    (fourier.dft, 2, (20,)),
+    (control.collatz, 1, (40,)),
+    (control.queens, 2, (6,)),
+    (control.letters, 3, (40, 30)),
+    (control.leave_early, 4, (100,)),
+    (control.barriers_in_loops, 5, (64, 3)),
+    (digits.crc32, 1, (70, 30)),
+    (together.locked, 1, (70,)),
+    (together.producer_consumer, 2, (3,)),
+    (together.warp_swap, 3, (1,)),
+    (together.frontier, 4, (60,)),
+    (together.half_of_a_barrier, 5, (64,)),
+    (together.half_of_a_barrier, 6, (64,)),
+    (models.layer_norm, 1, (1, 100)),
+    (models.cross_entropy, 2, (40, 9)),
+    (models.kmeans, 3, (150, 40)),
+    (models.edit_distance, 4, (45, 70)),
+]
+BUDGET = 100_000
+
+
+def found_at(findings: tuple[Finding, ...], ptx: str, file: str) -> set[tuple[str, int]]:
+    return {(f.kind, line) for f in findings for line in source_lines(ptx, f.line, file)}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "number", "shape"), FAULTS, ids=[f"{k.name}-fault-{n}" for k, n, _ in FAULTS]
+)
+def test_fault_is_found_where_it_is(kernel: Kernel, number: int, shape: tuple[Any, ...]) -> None:
+    kind, lines = marks(kernel.file)[number]
+    ptx = compiled(kernel.file, number)
+    outcome = launched(ptx, kernel(*shape), check=True, budget=BUDGET)
+    assert outcome.status == "findings"
+    found = found_at(outcome.findings, ptx, kernel.file)
+    assert {(kind, line) for line in lines} & found, (found, [f.message for f in outcome.findings])
+
+
+def test_every_mark_is_tried() -> None:
+    files = {kernel.file for kernel, _, _ in FAULTS}
+    tried = {(kernel.file, number) for kernel, number, _ in FAULTS}
+    assert tried == {(file, number) for file in files for number in marks(file)}
