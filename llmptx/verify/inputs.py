@@ -271,7 +271,7 @@ def _sort(signature: Signature, rng: Generator, edges: Sequence[int], quick: boo
     if quick:
         shapes = [(1, 1), (1, 2), (3, 5), (1, 33), (2, 700)]
     else:
-        around = {n for t in [*edges, 512, 1024] for n in (t - 1, t, t + 1) if n <= 4097}
+        around = {n for t in [*edges, 512, 1024, 2048, 4096] for n in (t - 1, t, t + 1) if n <= 4097}
         shapes = [(3, 0), (0, 5), (2000, 3), (33, 37), (5, 1), (7, 2), (3, 3001), (1, 6007)]
         shapes += [(1, n) for n in sorted({1, 2, 3, 4, 7, 31, 32, 33} | around)]
     names = list(fills)

@@ -12,6 +12,22 @@ pytest.importorskip("z3", reason="z3-solver is not installed")
 
 NARROW = "    and.b32 %r3, %r2, 31;\n    mov.b32 %f2, %r3;\n    st.global.f32 [%rd5], %f2;\n"
 LANE = changed(ADD, ("    st.global.f32 [%rd5], %f2;\n", NARROW))
+MAX_LINE = "    max.NaN.f32 %f2, %f0, %f1;\n"
+MAXIMUM = changed(ADD, ("    add.rn.f32 %f2, %f0, %f1;\n", MAX_LINE))
+# max.NaN by compare and select: the greater, +0 of two zeros, NaN if either is.
+STEPS = """    mov.f32 %f2, %f1;
+    setp.gt.f32 %p, %f0, %f1;
+    @%p mov.f32 %f2, %f0;
+    setp.neu.f32 %p, %f0, %f1;
+    @%p bra OTHER;
+    mov.b32 %r2, %f0;
+    mov.b32 %r3, %f1;
+    and.b32 %r2, %r2, %r3;
+    mov.b32 %f2, %r2;
+OTHER:
+    setp.nan.f32 %p, %f0, %f1;
+    @%p mov.f32 %f2, 0f7FFFFFFF;
+"""
 
 
 @pytest.mark.parametrize(
@@ -28,6 +44,10 @@ LANE = changed(ADD, ("    st.global.f32 [%rd5], %f2;\n", NARROW))
         # the block has 256 threads
         (LANE, "and.b32 %r3, %r2, 31", "and.b32 %r3, %r2, 1055"),
         (LANE.replace("and.b32 %r3, %r2, 31", "add.s32 %r3, %r2, 31"), "add.s32", "add.sat.s32"),
+        # the same accesses by another way
+        (ADD, "add.u64 %rd3, %rd3, %rd6;\n", "add.u64 %rd3, %rd3, %rd6;\n    mov.u32 %r2, 7;\n"),
+        (ADD, "    @%p bra DONE;\n", "    @%p ret;\n"),
+        (MAXIMUM, MAX_LINE, STEPS),
         # a branch before was not taken
         (SUM, "    mad.lo.u64 %rd9, %rd9, %rd3, %rd7;\n", "    mad.lo.s64 %rd9, %rd9, %rd3, %rd7;\n"),
     ],
@@ -47,10 +67,19 @@ def test_the_same_is_proved(text: str, old: str, new: str) -> None:
         (LANE.replace("and.b32 %r3, %r2, 31", "add.s32 %r3, %r0, 31"), "add.s32", "add.sat.s32"),
         # changes in each round of a loop: nothing is known of it
         (SUM, "setp.ge.u32 %p, %r1, %r2", "setp.ge.s32 %p, %r1, %r2"),
-        # floats are beyond it
+        # of sums of floats nothing is known but that they are of their operands
         (ADD, "add.rn.f32 %f2, %f0, %f1", "add.rn.f32 %f2, %f1, %f0"),
-        # more than one instruction, another plan, another guard
-        (ADD, "add.u64 %rd3, %rd3, %rd6;\n", "add.u64 %rd3, %rd3, %rd6;\n    mov.u32 %r2, %r2;\n"),
+        (ADD, "add.rn.f32 %f2, %f0, %f1", "add.rz.f32 %f2, %f0, %f1"),
+        # a load more, a store less, another place, another value, another plan, another guard
+        (ADD, "    ld.global.f32 %f1", "    ld.global.f32 %f2, [%rd3+4];\n    ld.global.f32 %f1"),
+        (ADD, "    st.global.f32 [%rd5], %f2;\n", ""),
+        (ADD, "st.global.f32 [%rd5], %f2", "st.global.f32 [%rd5+4], %f2"),
+        (ADD, "st.global.f32 [%rd5], %f2", "st.global.f32 [%rd5], %f1"),
+        (ADD, "    ld.param.u64 %rd5, [out];\n", ""),
+        (MAXIMUM, "max.NaN.f32", "max.f32"),
+        (MAXIMUM, "max.NaN.f32", "min.NaN.f32"),
+        (MAXIMUM, MAX_LINE, STEPS.replace("setp.neu", "setp.equ")),
+        (MAXIMUM, MAX_LINE, STEPS.replace("@%p mov.f32 %f2, %f0;", "mov.f32 %f2, %f0;")),
         (ADD, "ceil_div(n,256)", "ceil_div(n,255)"),
         (ADD, "@%p bra DONE", "@!%p bra DONE"),
     ],
@@ -71,7 +100,8 @@ def test_a_register_written_again_in_a_loop_is_not_taken_for_its_first_value() -
 def test_a_write_that_a_branch_goes_around_is_not_relied_on() -> None:
     around = changed(
         LANE,
+        ("    add.u64 %rd3, %rd3, %rd6;\n", "    add.u64 %rd3, %rd3, %rd6;\n    setp.eq.u64 %p, %rd0, 5;\n"),
         ("    and.b32 %r3, %r2, 31;\n", "    and.b32 %r3, %r2, 31;\nLATER:\n    and.b32 %r3, %r3, 63;\n"),
-        ("    shl.b64 %rd6, %rd0, 2;\n", "    shl.b64 %rd6, %rd0, 2;\n    @%p bra LATER;\n"),
+        ("    add.u64 %rd4, %rd4, %rd6;\n", "    add.u64 %rd4, %rd4, %rd6;\n    @%p bra LATER;\n"),
     )
     assert not proved(around, changed(around, ("and.b32 %r3, %r3, 63", "mov.b32 %r3, %r3")))
