@@ -16,6 +16,7 @@ from llmptx.commands.doctor import doctor
 from llmptx.commands.export import export
 from llmptx.commands.jobs import jobs
 from llmptx.commands.output import Commands, Workspace
+from llmptx.commands.recheck import recheck
 from llmptx.commands.review import review
 from llmptx.commands.rewrite import rewrite
 from llmptx.commands.verify import verify
@@ -40,7 +41,7 @@ def main(context: click.Context, workspace: Path) -> None:
     context.obj = Workspace(workspace)
 
 
-for command in (catalog, rewrite, verify, jobs, review, corpus, export, doctor):
+for command in (catalog, rewrite, verify, recheck, jobs, review, corpus, export, doctor):
     main.add_command(command)
 
 

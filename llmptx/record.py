@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-JUDGE_VERSION = "1"
+JUDGE_VERSION = "2"
 ENGINE_VERSION = "1"
 
 Kind = Literal["elementwise", "reduction", "scan", "dot", "matmul", "sort"]
@@ -288,7 +288,11 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judge found. It passed where there is no finding and every stage of the level ran."""
+    """What the judge found. It passed where there is no finding and every stage of the level ran.
+
+    seed   the inputs were drawn from it; None where none were
+    tools  versions of what took part, in words
+    """
 
     routine: str
     dtype: str
@@ -304,6 +308,8 @@ class Verdict:
     judge: str = JUDGE_VERSION
     engine: str = ENGINE_VERSION
     schema: str = "llmptx/verdict/1"
+    seed: int | None = None
+    tools: str = ""
 
     def to_json(self) -> str:
         return canonical(dataclasses.asdict(self))
@@ -356,8 +362,8 @@ class Record:
 
     @property
     def hash(self) -> str:
-        """Of everything but when it was made, how long things took and what a search in limited time found,
-        so a resumed run files the same record.
+        """Of everything but when and with what tools it was made, how long things took, and what a search in
+        limited time found, so a resumed run files the same record.
         """
         return digest(_timeless(dataclasses.asdict(self)))
 
@@ -382,12 +388,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A person's decision on one candidate, bound to its hash. Append-only: the last one counts."""
+    """A person's decision on one candidate, bound to its hash, or a recall by `llmptx recheck`.
+
+    Append-only: the last one counts.
+    """
 
     candidate: str
     routine: str
     dtype: str
-    decision: Literal["approve", "reject"]
+    decision: Literal["approve", "reject", "recall"]
     reviewer: str
     reason: str
     created: str
@@ -403,9 +412,12 @@ def _tuples(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {k: tuple(v) if k in names and v is not None else v for k, v in data.items()}
 
 
+_PASSING = ("created", "seconds", "counterexample", "tools")
+
+
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        kept = ((k, v) for k, v in value.items() if k not in ("created", "seconds", "counterexample"))
+        kept = ((k, v) for k, v in value.items() if k not in _PASSING)
         return {k: _timeless(v) for k, v in kept}
     if isinstance(value, list | tuple):
         return [_timeless(v) for v in value]

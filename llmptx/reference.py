@@ -38,6 +38,8 @@ A workspace is the current folder, or `--workspace DIR`, or `$LLMPTX_WORKSPACE`:
 | `corpus/records.jsonl` | every trajectory, append-only |
 | `corpus/reviews.jsonl` | every decision, append-only |
 | `verified/PACKAGE/ROUTINE/DTYPE.ptx`, `.json` | approved kernels, each with its certificate |
+| `corpus/rechecks.jsonl` | verdicts of `llmptx recheck --corpus`, append-only |
+| `recalled/PACKAGE/ROUTINE/DTYPE.ptx`, `.json` | kernels that no longer pass, each with the reason |
 | `report.html` | the last run's report |
 """
 

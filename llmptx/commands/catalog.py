@@ -44,7 +44,7 @@ def catalog(context: click.Context, workspace: Workspace, patterns: tuple[str, .
         )
         return
     listing = table("routine", "kind", "dtypes", "summary")
-    marks = {"approved": "green", "waiting": "yellow", "rejected": "red"}
+    marks = {"approved": "green", "waiting": "yellow", "rejected": "red", "recalled": "red"}
     for routine in routines:
         dtypes = []
         for signature in routine.signatures:

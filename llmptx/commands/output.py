@@ -161,9 +161,20 @@ def exit_code(error: Exception) -> int | None:
     from llmptx.review.desk import ReviewError
     from llmptx.routines import UnknownRoutine
     from llmptx.toolchain.ptxas import ToolchainMissing
+    from llmptx.verify.certificate import CertificateError
     from llmptx.verify.judge import LevelError
 
-    wrong = (UnknownRoutine, PtxError, JobError, StoreError, ReviewError, ExportError, LevelError, OSError)
+    wrong = (
+        UnknownRoutine,
+        PtxError,
+        JobError,
+        StoreError,
+        ReviewError,
+        ExportError,
+        LevelError,
+        CertificateError,
+        OSError,
+    )
     for kinds, code in (
         ((BudgetSpentError,), BUDGET),
         ((EndpointError,), ENDPOINT),

@@ -12,7 +12,7 @@ from llmptx.commands.output import NO, Workspace, cell, json_option, pass_worksp
 if TYPE_CHECKING:
     from llmptx.review import Desk, Entry
 
-_MARKS = {"waiting": "yellow", "approved": "green", "rejected": "red"}
+_MARKS = {"waiting": "yellow", "approved": "green", "rejected": "red", "recalled": "red"}
 
 
 @click.group()

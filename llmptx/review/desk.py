@@ -16,7 +16,7 @@ from typing import Any
 
 from llmptx.corpus.journal import Problem, appending, scan, write_line
 from llmptx.corpus.store import Corpus
-from llmptx.record import Review, canonical
+from llmptx.record import Review, Verdict, canonical
 from llmptx.review.queue import Entry, Key, latest, queue
 from llmptx.verify.certificate import CertificateError, certificate, check
 
@@ -45,11 +45,13 @@ class Verified:
 
 
 class Desk:
-    """The review desk of a workspace: corpus/records.jsonl, corpus/reviews.jsonl, verified/ under `root`."""
+    """The review desk of a workspace, `root`: records, reviews, rechecks in corpus/; verified/; recalled/."""
 
     def __init__(self, root: Path) -> None:
         self.corpus = Corpus(root / "corpus" / "records.jsonl")
         self.path = root / "corpus" / "reviews.jsonl"
+        self.rechecks = root / "corpus" / "rechecks.jsonl"
+        self.recalled = root / "recalled"
         self.verified = root / "verified"
 
     def queue(self) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
@@ -58,7 +60,9 @@ class Desk:
         reviews, unread_too = self.reviews()
         said = [f"{self.corpus.path}:{p.line}: {p.message}" for p in unread]
         said += [f"{self.path}:{p.line}: {p.message}" for p in unread_too]
-        return queue(records, reviews), tuple(said)
+        again = list(scan(self.rechecks, Verdict.from_dict))
+        said += [f"{self.rechecks}:{p.line}: {p.message}" for p in again if isinstance(p, Problem)]
+        return queue(records, reviews, (v for v in again if isinstance(v, Verdict))), tuple(said)
 
     def reviews(self) -> tuple[tuple[Review, ...], tuple[Problem, ...]]:
         """Every decision in order, and the lines that cannot be read."""
@@ -117,20 +121,20 @@ class Desk:
             raise ReviewError(
                 f"the verdict is about {verdict.routine} {verdict.dtype}, not {' '.join(entry.key[:2])}"
             )
-        review = self._decide(entry, "approve", reviewer, reason)
+        review = self.decide(entry.key, "approve", reviewer, reason)
         content = {"schema": SCHEMA, "certificate": given, "review": asdict(review)}
         path = self._place(entry)
         path.parent.mkdir(parents=True, exist_ok=True)
         # The text last: a text without its certificate is nothing, a certificate of another text fails.
-        _replace(path.with_suffix(".json"), json.dumps(content, indent=2, sort_keys=True) + "\n")
-        _replace(path, candidate.text)
+        replace_file(path.with_suffix(".json"), json.dumps(content, indent=2, sort_keys=True) + "\n")
+        replace_file(path, candidate.text)
         return path
 
     def reject(self, entry: Entry, reviewer: str, reason: str) -> Path | None:
         """File the decision; the path of the verified kernel it removed, if this one was approved before."""
         if not reason.strip():
             raise ReviewError("a rejection needs a reason: it is what the next reader learns from")
-        self._decide(entry, "reject", reviewer, reason)
+        self.decide(entry.key, "reject", reviewer, reason)
         path = self._place(entry)
         if _candidate_of(path) != entry.candidate.hash:
             return None
@@ -145,8 +149,9 @@ class Desk:
         for path in sorted(self.verified.glob("*/*/*.ptx")):
             yield _verified(path, decisions)
 
-    def _decide(self, entry: Entry, decision: str, reviewer: str, reason: str) -> Review:
-        routine, dtype, hash = entry.key
+    def decide(self, key: Key, decision: str, reviewer: str, reason: str) -> Review:
+        """Files a decision and does no more; approve and reject are for people, recall for rechecks."""
+        routine, dtype, hash = key
         if not reviewer.strip():
             raise ReviewError("a decision needs the reviewer's name")
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -185,7 +190,7 @@ def _verified(path: Path, decisions: Mapping[Key, Review]) -> Verified:
 def _review(data: Mapping[str, Any]) -> Review:
     if data.get("schema") != "llmptx/review/1":
         raise ValueError(f"schema is {data.get('schema')!r}; this version reads 'llmptx/review/1'")
-    if data.get("decision") not in ("approve", "reject"):
+    if data.get("decision") not in ("approve", "reject", "recall"):
         raise ValueError(f"{data.get('decision')!r} is no decision")
     return Review(**data)
 
@@ -198,7 +203,7 @@ def _candidate_of(path: Path) -> str | None:
         return None
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """The file holds all of the text or what it held before, whenever a crash comes."""
     half = path.with_name(path.name + ".new")
     with half.open("w", encoding="utf-8", newline="") as file:

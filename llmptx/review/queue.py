@@ -12,7 +12,8 @@ from typing import Literal
 from llmptx.record import Attempt, Candidate, Record, Review, Verdict
 from llmptx.routines import UnknownRoutine, find
 
-State = Literal["waiting", "approved", "rejected"]
+State = Literal["waiting", "approved", "rejected", "recalled"]
+_STATES: Mapping[str, State] = {"approve": "approved", "reject": "rejected", "recall": "recalled"}
 Key = tuple[str, str, str]
 
 # A share of the tolerance beyond which a kernel is near its limit; registers beyond which occupancy suffers.
@@ -46,15 +47,20 @@ class Entry:
     def state(self) -> State:
         if self.review is None:
             return "waiting"
-        return "approved" if self.review.decision == "approve" else "rejected"
+        return _STATES[self.review.decision]
 
     @property
     def risk(self) -> int:
         return sum(risk.weight for risk in self.risks)
 
 
-def queue(records: Iterable[Record], reviews: Iterable[Review]) -> tuple[Entry, ...]:
-    """The latest passing candidate of every record, grouped by routine, dtype and hash; riskiest first."""
+def queue(
+    records: Iterable[Record], reviews: Iterable[Review], verdicts: Iterable[Verdict] = ()
+) -> tuple[Entry, ...]:
+    """The latest passing candidate of every record, grouped by routine, dtype and hash; riskiest first.
+
+    verdicts  later ones than the records hold, in order: an entry has the last, whatever it says
+    """
     groups: dict[Key, list[tuple[Record, Attempt]]] = {}
     for record in records:
         for attempt in reversed(record.attempts):
@@ -64,7 +70,11 @@ def queue(records: Iterable[Record], reviews: Iterable[Review]) -> tuple[Entry, 
                 break
     decisions = latest(reviews)
     approved = {key[:2] for key, review in decisions.items() if review.decision == "approve"}
-    entries = [_entry(group, decisions.get(key), key[:2] in approved) for key, group in groups.items()]
+    later = {(v.routine, v.dtype, v.candidate): v for v in verdicts}
+    entries = [
+        _entry(group, later.get(key), decisions.get(key), key[:2] in approved)
+        for key, group in groups.items()
+    ]
     return tuple(sorted(entries, key=lambda entry: (-entry.risk, entry.key)))
 
 
@@ -73,16 +83,18 @@ def latest(reviews: Iterable[Review]) -> Mapping[Key, Review]:
     return {(review.routine, review.dtype, review.candidate): review for review in reviews}
 
 
-def _entry(group: list[tuple[Record, Attempt]], review: Review | None, known: bool) -> Entry:
+def _entry(
+    group: list[tuple[Record, Attempt]], later: Verdict | None, review: Review | None, known: bool
+) -> Entry:
     record, attempt = group[-1]
     assert attempt.candidate is not None
     assert attempt.verdict is not None
     return Entry(
         candidate=attempt.candidate,
-        verdict=attempt.verdict,
+        verdict=later or attempt.verdict,
         records=tuple(record for record, _ in group),
         review=review,
-        risks=tuple(_risks(record, attempt.verdict, known)),
+        risks=tuple(_risks(record, later or attempt.verdict, known)),
     )
 
 

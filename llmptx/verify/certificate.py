@@ -14,8 +14,23 @@ from llmptx.ptx.errors import PtxError
 from llmptx.ptx.normalize import candidate_hash
 from llmptx.record import ENGINE_VERSION, JUDGE_VERSION, Verdict, digest
 from llmptx.routines import UnknownRoutine, find
+from llmptx.verify.tolerance import derivation
 
 SCHEMA = "llmptx/certificate/1"
+
+_TRIED = {
+    "read": "syntax, ABI, launch plan, and what no kernel may contain",
+    "assemble": "ptxas for every target, and whether a multiprocessor has the registers",
+    "quick": "small shapes and special values, each element compared",
+    "full": "shapes around every edge of the plan, every distribution, special values, each element compared",
+    "sanitizers": "bounds, alignment, initialisation, races and barriers of every access",
+    "memory": "other bytes in memory, buffers at either edge of a page, least alignment, out over an input",
+    "schedules": "blocks and warps in other orders",
+    "approx": "every .approx result at either end of the manual's bound",
+    "widths": "one thread at a time for a warp at a time",
+    "exhaustive": "every input there is",
+    "gpu": "the same cases on a GPU, bit by bit",
+}
 
 
 class CertificateError(ValueError):
@@ -26,6 +41,10 @@ def certificate(verdict: Verdict) -> dict[str, Any]:
     """The certificate of a verdict that passed, ready for JSON. Raises CertificateError for any other."""
     if not verdict.passed:
         raise CertificateError(f"the verdict on {verdict.routine} {verdict.dtype} did not pass")
+    try:
+        rule = find(verdict.routine).tolerance[verdict.dtype]
+    except (UnknownRoutine, KeyError) as error:
+        raise CertificateError(f"the catalogue has no {verdict.routine} {verdict.dtype}") from error
     body = {
         "schema": SCHEMA,
         "routine": verdict.routine,
@@ -36,8 +55,19 @@ def certificate(verdict: Verdict) -> dict[str, Any]:
         "spec": verdict.spec,
         "judge": verdict.judge,
         "engine": verdict.engine,
+        "tools": verdict.tools,
+        "seed": verdict.seed,
         "verdict": verdict_hash(verdict),
-        "stages": [{"name": s.name, "cases": s.cases} for s in verdict.stages],
+        "stages": [
+            {"name": s.name, "tried": _TRIED.get(s.name, ""), "cases": s.cases, "note": s.note}
+            for s in verdict.stages
+        ],
+        "tolerance": {
+            "rule": rule.rule,
+            "ulp": rule.ulp,
+            "derivation": derivation(rule, verdict.dtype),
+        },
+        "targets": sorted({r.target for r in verdict.resources}),
         "resources": [dataclasses.asdict(r) for r in verdict.resources],
         "accuracy": _accuracy(verdict),
     }
@@ -45,8 +75,8 @@ def certificate(verdict: Verdict) -> dict[str, Any]:
 
 
 def verdict_hash(verdict: Verdict) -> str:
-    """Of all but how long it took, so that judging again gives the same."""
-    plain = dataclasses.asdict(verdict)
+    """Of all but how long it took and with what tools, so that judging again gives the same."""
+    plain = {name: value for name, value in dataclasses.asdict(verdict).items() if name != "tools"}
     plain["stages"] = [{k: v for k, v in stage.items() if k != "seconds"} for stage in plain["stages"]]
     return digest(plain)
 
@@ -58,11 +88,13 @@ def _accuracy(verdict: Verdict) -> dict[str, Any] | None:
         "max_ulp": verdict.accuracy.max_ulp,
         "at": verdict.accuracy.at,
         "checked": verdict.accuracy.checked,
+        "rounded": verdict.accuracy.rounded,
+        "monotonicity_breaks": verdict.accuracy.monotonicity_breaks,
     }
 
 
-def check(certificate: Mapping[str, Any], ptx_text: str) -> None:
-    """Raises CertificateError unless it is whole, is this text's, and its spec, judge and engine are ours."""
+def check_text(certificate: Mapping[str, Any], ptx_text: str) -> None:
+    """Raises CertificateError unless it is whole and this text's."""
     if certificate.get("schema") != SCHEMA:
         raise CertificateError(f"schema is {certificate.get('schema')!r}; this version reads {SCHEMA!r}")
     body = {name: value for name, value in certificate.items() if name != "hash"}
@@ -74,6 +106,11 @@ def check(certificate: Mapping[str, Any], ptx_text: str) -> None:
         raise CertificateError(f"the text is not PTX: {error.message}") from error
     if certificate.get("candidate") != found:
         raise CertificateError(f"the certificate is of {certificate.get('candidate')}; the text is {found}")
+
+
+def check(certificate: Mapping[str, Any], ptx_text: str) -> None:
+    """Raises CertificateError unless it is whole, is this text's, and its spec, judge and engine are ours."""
+    check_text(certificate, ptx_text)
     for name, ours in (("judge", JUDGE_VERSION), ("engine", ENGINE_VERSION)):
         if certificate.get(name) != ours:
             raise CertificateError(

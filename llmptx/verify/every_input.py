@@ -41,10 +41,6 @@ def exhaustive(trial: Trial, tick: Tick) -> Result:
         return Result(_failed(trial, failed), done + 1)
     trial.learn(swept)
     note = "all 2^32 inputs"
-    if trial.rounded is not None:
-        note += f", {100 * trial.rounded:.4g}% correctly rounded"
-    if trial.monotonicity_breaks is not None:
-        note += f", {trial.monotonicity_breaks:,} neighbours in the wrong order"
     if len(ways) > 1:
         note += f"; at most {swept.others:.3g} ULP off at either end of .approx bounds"
     return Result((), done, note)

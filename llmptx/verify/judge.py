@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import importlib.metadata
 import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import numpy as np
@@ -25,6 +28,7 @@ from llmptx.run import cuda
 from llmptx.run.job import Job, Outcome
 from llmptx.run.worker import CPU_RUNNER, CUDA_RUNNER, Pool
 from llmptx.toolchain.ptxas import assemble_all
+from llmptx.toolchain.ptxas import version as ptxas_version
 from llmptx.verify import every_input, exhaustive, stages
 from llmptx.verify.read import Reading, read
 from llmptx.verify.shrink import describe
@@ -102,7 +106,8 @@ def verify(
     accuracy = trial.accuracy() if trial else None
     if shrink and trial and not judged.passed:
         judged.shrink(trial)
-    return judged.verdict(level, reading.hash, device, accuracy)
+    verdict = judged.verdict(level, reading.hash, device, accuracy)
+    return replace(verdict, seed=trial.seed if trial else None, tools=tools())
 
 
 def _check_level(level: Level, routine: Routine, signature: Signature) -> None:
@@ -228,6 +233,14 @@ class _Verdict:
             accuracy=_finite(accuracy),
             device=device,
         )
+
+
+@lru_cache(maxsize=1)
+def tools() -> str:
+    """Versions of what has a part in a verdict: where they differ, so may registers, or a last bit."""
+    packages = ("numpy", "scipy", "gmpy2", "llvmlite")
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
+    return ", ".join([f"python {platform.python_version()}", *versions, f"ptxas {ptxas_version()}"])
 
 
 def _finite(accuracy: Accuracy | None) -> Accuracy | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -231,7 +232,7 @@ def fewest(items: list[T], fails: Callable[[list[T]], bool]) -> list[T]:
     pieces = 2
     while len(items) > 1:
         cuts = [len(items) * i // pieces for i in range(pieces + 1)]
-        parts = [items[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+        parts = [items[a:b] for a, b in pairwise(cuts)]
         smaller = next((part for part in parts if fails(part)), None)
         if smaller is not None:
             items, pieces = smaller, 2

@@ -60,6 +60,20 @@ def allowance(
     return factor * unit_roundoff(dtype) * truth.weight + k * least
 
 
+def derivation(tolerance: Tolerance, dtype: str) -> str:
+    """Why that much is allowed and no more: the rule of docs/tolerance.md in a sentence."""
+    k = f"{tolerance.ulp:g} ULP"
+    return {
+        "exact": "the answer is one number, and IEEE 754 or integer arithmetic gives it: bit for bit",
+        "ulp": f"{k} of the true value, the maximum error CUDA documents for {dtype}",
+        "special": f"{k} of the true value times 1 + |x f'(x)/f(x)|, as one rounding of x is worth",
+        "reduction": "gamma_d sum|x|, d = 4 log2 n + 64: no term through more than d additions, any order",
+        "scan": "gamma_d sum|x| at every prefix, d = 4 log2 n + 64 with the prefix's own n",
+        "matmul": "4 sqrt(k) u (|A||B|) on random data, k u (|A||B|) on constants, exact on whole numbers",
+        "sort": "the very keys that went in, in order, NaN last",
+    }[tolerance.rule]
+
+
 def _prefix_lengths(extents: Mapping[str, int]) -> Floats:
     """For every element of a scan, how many terms its prefix has."""
     shape = (extents["outer"], extents["n"], extents["inner"])
