@@ -52,7 +52,7 @@ class Row:
 
 
 def of_numpy(name: str) -> Row:
-    """numpy's or scipy's own function by the sweep alone. Nothing is refused: its errors are what is looked for."""
+    """numpy's or scipy's own function by the sweep alone; nothing is refused: its errors are the point."""
     routine = find(name)
     if routine.tolerance["float32"].rule != "exact":
         routine = replace(routine, tolerance={**routine.tolerance, "float32": Tolerance("ulp", 1e9)})
@@ -119,7 +119,7 @@ def main() -> None:
     rows = []
     if not options.json:
         print(
-            "routine            of      passed  max ULP  floats   rounded     breaks  wall s   CPU s  worst at"
+            "routine            of      passed  max ULP  floats   rounded     breaks  wall s   CPU s  worst"
         )
     for name in options.routines:
         for of, measure in (("kernel", of_kernel), ("numpy", of_numpy)):

@@ -22,12 +22,12 @@ SANITIZED_CASES = 12
 VARIED_CASES = 4
 SCHEDULES = 3
 WIDTH_CASES = 2
-WIDTH_THREADS = 1024  # threads that wait for each other one at a time are slow
 # One thread at a time, a block of 256 that waits a dozen times takes some 30 ms.
 WIDTH_THREADS = 1 << 12
+# Checked, a block that waits a dozen times takes some 40 us: a thousand blocks show what ten thousand would.
+CHECKED_THREADS = 1 << 18
 CAPPED_CASES = 3
 CAPPED_BLOCKS = 64
-CHUNK = 1 << 22
 _ENDS: tuple[Literal["low", "high"], ...] = ("low", "high")
 
 Tick = Callable[[int, int], None]
@@ -64,7 +64,10 @@ def _values(trial: Trial, level: Level, tick: Tick) -> Result:
 
 def sanitizers(trial: Trial, tick: Tick) -> Result:
     """Every access checked, on small and awkward shapes."""
-    runs = [(kept, Setup(check=True), "with all sanitizers") for kept in varied(trial.kept, SANITIZED_CASES)]
+    runs = [
+        (kept, Setup(check=True), "with all sanitizers")
+        for kept in varied(_light(trial, CHECKED_THREADS), SANITIZED_CASES)
+    ]
     return _variations(trial, runs, tick)
 
 
@@ -75,7 +78,7 @@ def memory(trial: Trial, tick: Tick) -> Result:
 
 def _memory_runs(trial: Trial) -> Iterator[tuple[Kept, Setup, str]]:
     aligned = element_alignment(trial.signature, trial.plan)
-    for kept in varied(trial.kept, VARIED_CASES):
+    for kept in varied(_light(trial, CHECKED_THREADS), VARIED_CASES):
         yield kept, Setup(poison=OTHER_POISON), "with other bytes in memory before the launch"
         yield kept, Setup(guard="before"), "with buffers that start at a page"
         for step, name in enumerate(("every buffer", "each buffer differently")):
@@ -135,10 +138,15 @@ def approximations(trial: Trial, tick: Tick) -> Result:
 
 def widths(trial: Trial, tick: Tick) -> Result:
     """One thread at a time gives the bits that a warp at a time gives."""
-    few = [kept for kept in trial.kept if _threads(trial, kept) <= WIDTH_THREADS]
-    chosen = varied(few or sorted(trial.kept, key=lambda k: _threads(trial, k))[:1], WIDTH_CASES)
+    chosen = varied(_light(trial, WIDTH_THREADS), WIDTH_CASES)
     runs = [(kept, Setup(width=1), "one thread at a time") for kept in chosen]
     return _variations(trial, runs, tick, nondeterminism=True)
+
+
+def _light(trial: Trial, threads: int) -> list[Kept]:
+    """The kept cases of so many threads at most; the one of fewest where all have more."""
+    few = [kept for kept in trial.kept if _threads(trial, kept) <= threads]
+    return few or sorted(trial.kept, key=lambda kept: _threads(trial, kept))[:1]
 
 
 def _threads(trial: Trial, kept: Kept) -> int:

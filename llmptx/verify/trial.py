@@ -6,7 +6,6 @@ came back is compared. The stages are built of these steps; this module knows no
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -122,11 +121,6 @@ class Trial:
         if missing and not found:
             found.append(Finding("crash", f"the run gave back no {missing[0]}", case=case.label))
         return tuple(found[:MAX_FINDINGS]), None if found else outcome
-
-    def threads(self, case: Case) -> int:
-        """Threads of all the launches a case takes."""
-        launches = job(self.text, self.plan, self.routine, self.signature, case).launches
-        return sum(math.prod(launch.grid) * math.prod(launch.block) for launch in launches)
 
     def judge(self, case: Case) -> tuple[Finding, ...]:
         """Runs a case plainly and compares it; where anything is wrong, finds out more about why."""
