@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from llmptx.ptx.ast import (
     Addr,
@@ -34,6 +35,8 @@ from llmptx.verify import symbolic, walk
 from llmptx.verify.terms import Term, Variables, computed, extended, types_of, widths
 
 TIMEOUT_MS = 3000
+# No sign bit, nor for addresses any near it: a pointer, an offset and a step added stay below.
+_LEAST_BEYOND = {32: 1 << 31, 64: 1 << 49}
 
 
 def proved(original: str, mutant: str) -> bool:
@@ -81,7 +84,7 @@ def _same_value(f: Function, g: Function, plan: Plan) -> bool:
     solver = z3.Solver()
     solver.set("timeout", TIMEOUT_MS)
     solver.add(*known.path(at), *known.unknown.facts, one != other)
-    return bool(solver.check() == z3.unsat)
+    return bool(solver.check() == z3.unsat or solver.check(*known.bounds()) == z3.unsat)
 
 
 def _results(instruction: Instruction) -> tuple[str, ...]:
@@ -171,6 +174,68 @@ class _Known:
         around = [target for source, target in self._branches if source < made < target]
         back = [source for source, target in self._branches if target <= used]
         return all(target > used and not any(source >= target for source in back) for target in around)
+
+    # -- what loops keep
+
+    def bounds(self) -> list[Term]:
+        """What holds of registers wherever a straight line begins: that no sign bit shows.
+
+        Found by dropping, from all such bounds at once, those that some way into the line does not keep,
+        until none is left to drop (the Houdini algorithm).
+        """
+        import z3
+
+        if any(target < 0 for _, target in self._branches):
+            return []  # a branch that may go anywhere
+        lines = [i for i, s in enumerate(self.body) if isinstance(s, Label)]
+        names = [name for name, t in self._types.items() if t.kind in "bsu" and t.width in (32, 64)]
+        held = {(line, name): self._bound(line, name) for line in lines for name in names}
+        held = {key: bound for key, bound in held.items() if bound is not None}
+        solver = z3.Solver()
+        solver.set("timeout", TIMEOUT_MS // 10)
+        solver.add(*self.unknown.facts)
+        while True:
+            dropped = [key for key in held if not self._kept(*key, held, solver)]
+            if not dropped:
+                return list(held.values())
+            for key in dropped:
+                del held[key]
+
+    def _bound(self, line: int, name: str) -> Term | None:
+        """None for a register that a line does not find as an unknown: its value is known."""
+        import z3
+
+        width = self._types[name].width
+        value = self.register(name, line + 1)
+        entering = self.unknown.variable(("entering", line, name), width)
+        return z3.ULT(value, _LEAST_BEYOND[width]) if value is entering else None
+
+    def _kept(self, line: int, name: str, held: dict[tuple[int, str], Term], solver: Any) -> bool:
+        """Whether every way into a line keeps a bound, if all that are held hold."""
+        import z3
+
+        label = self.body[line]
+        assert isinstance(label, Label)
+        width = self._types[name].width
+        ways = [i for i, target in self._branches if target == line]
+        way_ends = False
+        if isinstance(before := self.body[line - 1], Instruction) and line:
+            way_ends = before.opcode in ("bra", "ret", "exit") and before.guard is None
+        for at in (*ways, *(() if way_ends or not line else (line,))):
+            beyond = z3.UGE(self.register(name, at), _LEAST_BEYOND[width])
+            taken = [*self.path(at), *(self._taken(at) if at != line else ())]
+            if solver.check(*held.values(), *taken, beyond) != z3.unsat:
+                return False
+        return True
+
+    def _taken(self, at: int) -> list[Term]:
+        """The condition of a branch."""
+        statement = self.body[at]
+        assert isinstance(statement, Instruction)
+        guard = self.register(statement.guard.reg.name, at) if statement.guard else None
+        if guard is None or statement.guard is None:
+            return []
+        return [guard == (0 if statement.guard.negated else 1)]
 
     # -- values
 

@@ -24,6 +24,7 @@ _SAMPLE = 3000
 _USUAL_BLOCK = 256
 _MOST_EDGES = 6
 _LONG_ROW = 512
+_MANY = 66_001  # rows, and so blocks of many kernels: more than 16 bits count
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +223,7 @@ def _axis_shapes(
     else:
         fixed += [(257, 33, 3), (1000, 1, 1), (1, 67, 300), (64, 257, 1)]
     empty = [(3, 0, 2), (1, 0, 1)] if domain in ("terms", "averaged") else []
-    return [*empty, *lengths, *across, *fixed, (1, _large(rng), 1)]
+    return [*empty, *lengths, *across, *fixed, (1, _large(rng), 1), (_MANY, 1, 1)]
 
 
 # -- products
@@ -272,7 +273,7 @@ def _sort(signature: Signature, rng: Generator, edges: Sequence[int], quick: boo
         shapes = [(1, 1), (1, 2), (3, 5), (1, 33), (2, 700)]
     else:
         around = {n for t in [*edges, 512, 1024, 2048, 4096] for n in (t - 1, t, t + 1) if n <= 4097}
-        shapes = [(3, 0), (0, 5), (2000, 3), (33, 37), (5, 1), (7, 2), (3, 3001), (1, 6007)]
+        shapes = [(3, 0), (0, 5), (_MANY, 2), (33, 37), (5, 1), (7, 2), (3, 3001), (1, 6007)]
         shapes += [(1, n) for n in sorted({1, 2, 3, 4, 7, 31, 32, 33} | around)]
     names = list(fills)
     for turn, (outer, n) in enumerate(shapes):

@@ -271,16 +271,39 @@ def _access(body: Sequence[Statement], at: int, step: int) -> int | None:
 
 
 def _bounds(body: Sequence[Statement]) -> Iterator[Change]:
-    """A guarded way out that is never taken."""
+    """A guarded way out that is never taken; a global access whatever its guard says.
+
+    A guard that one thread of many passes (`setp.eq`) bounds nothing: after a reduction by shuffles the
+    others would only store the same once more.
+    """
     labels = _labels(body)
+    electing = _electing(body)
     for at, statement in enumerate(body):
         if not isinstance(statement, Instruction) or statement.guard is None:
+            continue
+        if statement.opcode in ("ld", "st") and "global" in statement.modifiers:
+            if statement.guard.reg.name not in electing:
+                what = f"{written(statement)}: guard removed"
+                edit = {at: (replace(statement, guard=None),)}
+                yield Change("bounds check", statement.span.line, what, edit=edit)
             continue
         target = _target(statement)
         if statement.opcode in ("ret", "exit") or (target is not None and labels.get(target, -1) > at):
             to = f" {target}" if target else ""
             what = f"{statement.opcode}{to} under {statement.guard.reg.name} removed"
             yield Change("bounds check", statement.span.line, what, edit={at: ()})
+
+
+def _electing(body: Sequence[Statement]) -> frozenset[str]:
+    """Predicates that are only ever the answer to whether two whole numbers are equal."""
+    written_by: dict[str, set[str]] = {}
+    for statement in body:
+        if isinstance(statement, Instruction) and statement.operands:
+            target = statement.operands[0]
+            if isinstance(target, Reg):
+                how = statement.modifiers[0] if statement.opcode == "setp" else statement.opcode
+                written_by.setdefault(target.name, set()).add(how)
+    return frozenset(name for name, ways in written_by.items() if ways == {"eq"})
 
 
 def _branches(body: Sequence[Statement]) -> Iterator[Change]:

@@ -187,12 +187,6 @@ def predicates(instruction: Instruction, rng: random.Random) -> Iterator[Change]
         yield "predicate", what, replace(instruction, guard=guard)
 
 
-def unguarded(instruction: Instruction, rng: random.Random) -> Iterator[Change]:
-    """A global load or store whatever its guard says: the bounds check of a tile."""
-    if instruction.guard and instruction.opcode in _ACCESSES and "global" in instruction.modifiers:
-        yield "bounds check", f"{written(instruction)}: guard removed", replace(instruction, guard=None)
-
-
 def constants(instruction: Instruction, rng: random.Random) -> Iterator[Change]:
     """Numbers one more, one less, and with two of their bits flipped."""
     if instruction.opcode in ("bar", "barrier", "bra", "ret", "call"):
@@ -361,7 +355,6 @@ RULES: tuple[Rule, ...] = (
     operands,
     vectors,
     predicates,
-    unguarded,
     constants,
     compares,
     roundings,

@@ -148,7 +148,9 @@ def computed(instruction: Instruction, types: Sequence[Type], terms: Sequence[Te
         case "min" | "max" if not plain:
             less = a < b if signed else z3.ULT(a, b)
             return z3.If(less, a, b) if opcode == "min" else z3.If(less, b, a)
-        case "div" | "rem" if not signed:
+        case "div" | "rem":
+            if signed:
+                return a / b if opcode == "div" else z3.SRem(a, b)
             return z3.UDiv(a, b) if opcode == "div" else z3.URem(a, b)
         case "shl" | "shr":
             return _shifted(opcode, type_, a, b, z3)

@@ -84,7 +84,6 @@ def test_a_kernel_that_goes_round_passes(pool: Pool) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("    add.u64 %cell, %cell, %blocks;\n", "    add.u64 %cell, %cell, 3;\n"),
         ("    add.u64 %cell, %cell, %blocks;\n", "    sub.u64 %cell, %cell, %blocks;\n"),
         ("    bra CELL;\n", ""),
     ],

@@ -12,6 +12,8 @@ pytest.importorskip("z3", reason="z3-solver is not installed")
 
 NARROW = "    and.b32 %r3, %r2, 31;\n    mov.b32 %f2, %r3;\n    st.global.f32 [%rd5], %f2;\n"
 LANE = changed(ADD, ("    st.global.f32 [%rd5], %f2;\n", NARROW))
+GROWING = changed(SUM, ("shr.u32 %r2, %r2, 1", "mul.lo.u32 %r2, %r2, 3"))
+
 MAX_LINE = "    max.NaN.f32 %f2, %f0, %f1;\n"
 MAXIMUM = changed(ADD, ("    add.rn.f32 %f2, %f0, %f1;\n", MAX_LINE))
 # max.NaN by compare and select: the greater, +0 of two zeros, NaN if either is.
@@ -44,6 +46,9 @@ OTHER:
         # the block has 256 threads
         (LANE, "and.b32 %r3, %r2, 31", "and.b32 %r3, %r2, 1055"),
         (LANE.replace("and.b32 %r3, %r2, 31", "add.s32 %r3, %r2, 31"), "add.s32", "add.sat.s32"),
+        # halves in each round of a loop: its sign never shows
+        (SUM, "setp.ge.u32 %p, %r1, %r2", "setp.ge.s32 %p, %r1, %r2"),
+        (SUM, "shr.u32 %r2, %r2, 1", "shr.s32 %r2, %r2, 1"),
         # the same accesses by another way
         (ADD, "add.u64 %rd3, %rd3, %rd6;\n", "add.u64 %rd3, %rd3, %rd6;\n    mov.u32 %r2, 7;\n"),
         (ADD, "    @%p bra DONE;\n", "    @%p ret;\n"),
@@ -65,8 +70,9 @@ def test_the_same_is_proved(text: str, old: str, new: str) -> None:
         (ADD, "add.u64 %rd3, %rd3, %rd6", "sub.u64 %rd3, %rd3, %rd6"),
         (LANE, "and.b32 %r3, %r2, 31", "and.b32 %r3, %r2, 63"),
         (LANE.replace("and.b32 %r3, %r2, 31", "add.s32 %r3, %r0, 31"), "add.s32", "add.sat.s32"),
-        # changes in each round of a loop: nothing is known of it
-        (SUM, "setp.ge.u32 %p, %r1, %r2", "setp.ge.s32 %p, %r1, %r2"),
+        # halves in each round of a loop, but not to 0 before the last
+        (SUM, "shr.u32 %r2, %r2, 1", "shr.u32 %r2, %r2, 0"),
+        (GROWING, "setp.ge.u32 %p, %r1, %r2", "setp.ge.s32 %p, %r1, %r2"),
         # of sums of floats nothing is known but that they are of their operands
         (ADD, "add.rn.f32 %f2, %f0, %f1", "add.rn.f32 %f2, %f1, %f0"),
         (ADD, "add.rn.f32 %f2, %f0, %f1", "add.rz.f32 %f2, %f0, %f1"),
