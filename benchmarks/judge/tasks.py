@@ -85,7 +85,24 @@ def task(name: str, dtype: str) -> Task:
 
 
 def habit(subject: Task, text: str, run: Runs) -> bool:
-    """Whether the field's usual test takes a kernel: `allclose` on five random inputs of one shape."""
+    """Whether the field's usual test takes a kernel: `allclose` on five random inputs of one shape.
+
+    With numpy's own tolerances; where these refuse the honest kernel, with 1e-4.
+    """
+    return _close(subject, text, run, _tolerance(subject, run))
+
+
+_tolerances: dict[str, float | None] = {}
+
+
+def _tolerance(subject: Task, run: Runs) -> float | None:
+    if subject.name not in _tolerances:
+        _tolerances[subject.name] = None if _close(subject, subject.text, run, None) else 1e-4
+    return _tolerances[subject.name]
+
+
+def _close(subject: Task, text: str, run: Runs, tolerance: float | None) -> bool:
+    limits = {} if tolerance is None else {"rtol": tolerance, "atol": tolerance}
     plan = parse_plan(text)
     for trial in range(TRIALS):
         case = _usual(subject, np.random.default_rng(trial))
@@ -101,7 +118,7 @@ def habit(subject: Task, text: str, run: Runs) -> bool:
         for dtype, output, truth in zip(subject.signature.outputs, got, truths, strict=True):
             with np.errstate(all="ignore"):
                 expected = truth.hi.astype(dtype)
-            if not np.allclose(output, expected, equal_nan=True):
+            if not np.allclose(output, expected, equal_nan=True, **limits):
                 return False
     return True
 

@@ -216,7 +216,7 @@ def _of_function(function: Function, rng: random.Random) -> Iterator[Change]:
         if statement.opcode not in ("bra", "ret", "exit", "bar", "barrier"):
             words = f"{written(statement)} {_first(statement)} dropped".replace("  ", " ")
             yield Change("dropped instruction", line, words, edit={at: ()})
-    for rule in (_barriers, _bounds, _branches, _loops, _tails):
+    for rule in (_barriers, _predicates, _bounds, _branches, _loops, _tails):
         yield from rule(body)
 
 
@@ -268,6 +268,21 @@ def _access(body: Sequence[Statement], at: int, step: int) -> int | None:
             return place
         place += step
     return None
+
+
+def _predicates(body: Sequence[Statement]) -> Iterator[Change]:
+    """A guard the other way round, but for a store by one thread of many: see `_bounds`."""
+    electing = _electing(body)
+    for at, statement in enumerate(body):
+        if not isinstance(statement, Instruction) or statement.guard is None:
+            continue
+        if statement.opcode == "st" and statement.guard.reg.name in electing:
+            continue
+        guard = replace(statement.guard, negated=not statement.guard.negated)
+        sign = "!" if guard.negated else ""
+        what = f"{written(statement)}: guard became @{sign}{guard.reg.name}"
+        edit = {at: (replace(statement, guard=guard),)}
+        yield Change("predicate", statement.span.line, what, edit=edit)
 
 
 def _bounds(body: Sequence[Statement]) -> Iterator[Change]:

@@ -178,15 +178,6 @@ def operands(instruction: Instruction, rng: random.Random) -> Iterator[Change]:
             yield "operands", f"{written(instruction)}: {print_operand(a)} for {print_operand(b)}", changed
 
 
-def predicates(instruction: Instruction, rng: random.Random) -> Iterator[Change]:
-    """A guard the other way round."""
-    if instruction.guard:
-        guard = replace(instruction.guard, negated=not instruction.guard.negated)
-        sign = "!" if guard.negated else ""
-        what = f"{written(instruction)}: guard became @{sign}{guard.reg.name}"
-        yield "predicate", what, replace(instruction, guard=guard)
-
-
 def constants(instruction: Instruction, rng: random.Random) -> Iterator[Change]:
     """Numbers one more, one less, and with two of their bits flipped."""
     if instruction.opcode in ("bar", "barrier", "bra", "ret", "call"):
@@ -354,7 +345,6 @@ RULES: tuple[Rule, ...] = (
     operators,
     operands,
     vectors,
-    predicates,
     constants,
     compares,
     roundings,

@@ -289,11 +289,17 @@ def factors(dtype: str) -> dict[str, Factors]:
     def constants(rng: Generator, batch: int, m: int, k: int, n: int) -> tuple[Array, Array]:
         return np.full((batch, m, k), 0.1, dtype), np.full((batch, k, n), 0.7, dtype)
 
+    def subnormal(rng: Generator, batch: int, m: int, k: int, n: int) -> tuple[Array, Array]:
+        """Products and sums that are exact, and gone where subnormals are flushed."""
+        small = bits(rng.integers(1, 200, (batch, k, n)), dtype)
+        return whole(rng, (batch, m, k)), small
+
     return {
         "random": Factors(both(normal)),
         "whole numbers": Factors(both(whole), "exact"),
         "selection": Factors(selection, "exact"),
         "constants": Factors(constants, "structured"),
+        "subnormal": Factors(subnormal, "exact"),
         "one NaN": Factors(spoiled(np.nan)),
         "one infinity": Factors(spoiled(np.inf)),
     }
