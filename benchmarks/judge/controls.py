@@ -53,7 +53,9 @@ def _compiled() -> Iterator[tuple[str, str, str, str, str]]:
         from cuda.bindings import nvrtc  # noqa: F401
     except ImportError:
         return
-    from tests.meta.nvcc import RIGHT, ptx_of
+    from benchmarks.judge.compiled import compiled
+    from tests.meta.nvcc import ptx_of
 
-    for name, source in RIGHT.items():
-        yield COMPILED, f"{name} {source.dtype}", source.routine, source.dtype, ptx_of(source)
+    for number, source in enumerate(compiled(), 1):
+        name = f"{source.routine} {source.dtype} ({number})"
+        yield COMPILED, name, source.routine, source.dtype, ptx_of(source)
