@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -174,6 +174,8 @@ def _operand(text: str, pattern: str) -> OperandSpec:
 
 def match(instruction: Instruction) -> Matched:
     """The one row an instruction fits. Raises PtxError that names the near misses where none does."""
+    if instruction.opcode in ("ld", "st", "mov"):
+        instruction = _bare(instruction)
     fits = _fits(instruction.opcode, instruction.modifiers)
     full = [m for row, values in fits if (m := _bind(row, values, instruction))]
     if len(full) == 1:
@@ -182,6 +184,15 @@ def match(instruction: Instruction) -> Matched:
         both = " and ".join(repr(m.form.pattern) for m in full)
         raise AssertionError(f"{instruction} fits {both}: the table is ambiguous")
     raise PtxError(_complaint(instruction, [row for row, _ in fits]), instruction.span)
+
+
+def _bare(instruction: Instruction) -> Instruction:
+    """One register in braces as the register: ptxas takes that here, and Triton writes it."""
+    operands = instruction.operands
+    if not any(isinstance(o, Vec) and len(o.elements) == 1 for o in operands):
+        return instruction
+    bare = (o.elements[0] if isinstance(o, Vec) and len(o.elements) == 1 else o for o in operands)
+    return replace(instruction, operands=tuple(bare))
 
 
 @lru_cache(maxsize=4096)

@@ -128,6 +128,7 @@ def test_operands_of_the_wrong_kind_are_refused(text: str) -> None:
     "lop3.or.b32 _|%p1, %r2, %r3, %r4, 128, %p2",
     "add.f64 %fd1, %fd2, 0f3f800000", "mov.pred %p1, !%p2", "selp.f32 %f1, 1.0, 0.0, %p1", "bar.sync 0",
     "cvta.shared.u64 %rd1, variable", "ld.global.v2.u32 {%r1, _}, [%rd1+8]", "mov.u32 %r1, %tid.x",
+    "ld.global.b32 {%r1}, [%rd1]", "st.global.b32 [%rd1], {%r1}", "mov.b32 %r1, {%r2}",
 ])  # fmt: skip
 def test_operands_that_the_manual_allows_are_taken(text: str) -> None:
     matched(text)
