@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parent / "cuda"
+TEXTS = Path(__file__).parent / "ptx"
 _LOC = re.compile(r"\s*\.loc\s+(\d+)\s+(\d+)\s+\d+(?:.*inlined_at\s+(\d+)\s+(\d+))?")
 _FILE = re.compile(r'\s*\.file\s+(\d+)\s+"([^"]*)"')
 _MARK = re.compile(r"fault ([\d, ]+): ([a-z-]+)")
@@ -31,9 +32,11 @@ def include_folder() -> Path | None:
 def compiled(file: str, fault: int = 0) -> str:
     """PTX for sm_80 with line information, of a file of `cuda/`, with one of its faults switched on.
 
-    The file's first line may name more options: `// options: -fmad=false`. Skips the test where NVRTC or
+    A file of `ptx/` is given as it is. The file's first line may name more options: `// options: -fmad=false`. Skips the test where NVRTC or
     the headers are missing; raises RuntimeError with the compiler's log where the source is wrong.
     """
+    if file.endswith(".ptx"):
+        return (TEXTS / file).read_text()
     nvrtc = pytest.importorskip("cuda.bindings.nvrtc", reason="needs cuda-bindings and nvidia-cuda-nvrtc")
     headers = include_folder()
     if headers is None:
