@@ -32,8 +32,9 @@ def include_folder() -> Path | None:
 def compiled(file: str, fault: int = 0) -> str:
     """PTX for sm_80 with line information, of a file of `cuda/`, with one of its faults switched on.
 
-    A file of `ptx/` is given as it is. The file's first line may name more options: `// options: -fmad=false`. Skips the test where NVRTC or
-    the headers are missing; raises RuntimeError with the compiler's log where the source is wrong.
+    A file of `ptx/` is given as it is. A first line may name more options: `// options: -fmad=false`.
+    Skips the test where NVRTC or the headers are missing; raises RuntimeError with the compiler's log
+    where the source is wrong.
     """
     if file.endswith(".ptx"):
         return (TEXTS / file).read_text()

@@ -1,4 +1,4 @@
-"""CUDA C++, Triton and Numba of our own run exactly right on the engine, fast and checked, with no finding."""
+"""CUDA C++, Triton and Numba of our own run exactly right, fast and checked, with no finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Kernels in Numba, from which `regenerate.py` makes the PTX beside this file. Needs numba-cuda; tests do not."""
+"""Kernels in Numba, from which `regenerate.py` makes the PTX beside this file.
+
+Needs numba-cuda; the tests, which run the PTX, do not.
+"""
 
 import math
 

@@ -1,8 +1,8 @@
 """Makes the PTX in this folder again from the kernels beside it: `python regenerate.py`.
 
-Run it by a Python that has triton and numba-cuda; no GPU is needed. Line tables and debug sections are left out,
-the entry is named as its file. A Triton kernel's first line says what its launch must know: threads a block and
-bytes of dynamic shared memory.
+Run it by a Python that has triton and numba-cuda; no GPU is needed. Line tables and debug sections are left
+out, the entry is named as its file. A Triton kernel's first line says what its launch must know: threads a
+block and bytes of dynamic shared memory.
 """
 
 import re

@@ -1,4 +1,9 @@
-"""Kernels in Triton, from which `regenerate.py` makes the PTX beside this file. Needs Triton; tests do not."""
+"""Kernels in Triton, from which `regenerate.py` makes the PTX beside this file.
+
+Needs Triton; the tests, which run the PTX, do not.
+"""
+
+# ruff: noqa: N803 - Triton's constants are written in capitals
 
 import triton
 import triton.language as tl
@@ -43,12 +48,9 @@ def matmul(a, b, c, m, n, k, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
     for start in range(0, k, K):
         left = inner[None, :] + start < k
         top = inner[:, None] + start < k
-        ta = tl.load(
-            a + rows[:, None] * k + start + inner[None, :], mask=(rows[:, None] < m) & left, other=0.0
-        )
-        tb = tl.load(
-            b + (start + inner[:, None]) * n + columns[None, :], mask=top & (columns[None, :] < n), other=0.0
-        )
+        in_a, in_b = (rows[:, None] < m) & left, top & (columns[None, :] < n)
+        ta = tl.load(a + rows[:, None] * k + start + inner[None, :], mask=in_a, other=0.0)
+        tb = tl.load(b + (start + inner[:, None]) * n + columns[None, :], mask=in_b, other=0.0)
         total = tl.dot(ta, tb, total)
     mask = (rows[:, None] < m) & (columns[None, :] < n)
     tl.store(c + rows[:, None] * n + columns[None, :], total, mask=mask)
