@@ -31,6 +31,7 @@ from llmptx.run.wire import LENGTH, WireError, decode
 CPU_RUNNER = "llmptx.run.cpu:run_job"
 CUDA_RUNNER = "llmptx.run.cuda:run_job"
 START_SECONDS = 120.0
+RUNS = 8
 _PASSED_ON = (
     "PATH",
     "LD_LIBRARY_PATH",
@@ -45,6 +46,10 @@ _PASSED_ON = (
 
 class WorkerError(RuntimeError):
     """The worker itself could not start: our fault or the machine's, never a candidate's."""
+
+
+class _KilledError(WorkerError):
+    """Somebody killed the process before it was ready."""
 
 
 class _GoneError(Exception):
@@ -103,7 +108,10 @@ class Worker:
         except OSError:
             ready = b""
         if ready != b"!":
-            raise WorkerError(self._obituary())
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=1)  # its socket closes a moment before it has ended
+            killed = self._process.returncode == -signal.SIGKILL
+            raise _KilledError("killed while it started") if killed else WorkerError(self._obituary())
 
     def _obituary(self) -> str:
         self.close()
@@ -128,9 +136,18 @@ class Worker:
         """What became of the job within `timeout` seconds of wall clock.
 
         A process that died gives status crash and a finding that names the signal; one that hung is killed
-        and gives timeout. The next run starts afresh. Raises WorkerError only where no process can be started
-        at all.
+        and gives timeout. The next run starts afresh. One killed by somebody else, the system when memory is
+        short or a person, says nothing about the candidate: the job runs again, `RUNS` times in all.
+        Raises WorkerError only where no process can be started at all.
         """
+        for left in reversed(range(RUNS)):
+            outcome = self._run(job, timeout, last=left == 0)
+            if outcome is not None:
+                return outcome
+        raise AssertionError
+
+    def _run(self, job: Job, timeout: float, last: bool) -> Outcome | None:
+        """None where the process was killed and this was not the last try."""
         if self._data is None or job.ptx != self.ptx:
             self._retire()
             self._fork()
@@ -146,7 +163,10 @@ class Worker:
             finding = Finding("timeout", f"the kernel did not finish within {timeout:g} s")
             return Outcome("timeout", findings=(finding,), seconds=time.monotonic() - began)
         except (WireError, _GoneError, ConnectionError) as error:
-            finding = Finding("crash", _death(self._retire(), error))
+            code = self._retire()
+            if code in (None, -signal.SIGKILL) and not isinstance(error, WireError) and not last:
+                return None
+            finding = Finding("crash", _death(code, error))
             return Outcome("crash", findings=(finding,), seconds=time.monotonic() - began)
         except BaseException:
             self._retire()  # half a frame may be under way: what follows must not read it
@@ -158,17 +178,17 @@ class Worker:
         with theirs, contextlib.ExitStack() as stack:
             if shared is not None:
                 stack.callback(os.close, shared)
-            for last in (False, True):
-                self.start()
-                assert self._control is not None
+            for left in reversed(range(RUNS)):
                 try:
+                    self.start()
+                    assert self._control is not None
                     fds = [theirs.fileno()] if shared is None else [theirs.fileno(), shared]
                     socket.send_fds(self._control, [FORK], fds)
                     self._pid = self._answer()
                     break
-                except OSError:
+                except (OSError, _KilledError):
                     self._kill()
-                    if last:
+                    if not left:
                         ours.close()
                         raise WorkerError("the worker's warm process keeps dying") from None
         self._data = ours
@@ -186,6 +206,7 @@ class Worker:
     def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
+            self._process.wait()  # not merely dying, or it would be taken for alive
 
     def _retire(self) -> int | None:
         """Ends the candidate's process and answers with its exit code, negative for a signal."""

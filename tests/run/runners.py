@@ -58,6 +58,11 @@ def _spin(job: Job) -> Outcome:
         COUNTER_IS = COUNTER  # noqa: F841, N806 (a loop that never sleeps)
 
 
+def _killed(job: Job) -> Outcome:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome("ok")
+
+
 def _exit(job: Job) -> Outcome:
     os._exit(3)
 
