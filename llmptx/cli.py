@@ -19,6 +19,7 @@ from llmptx.commands.output import Commands, Workspace
 from llmptx.commands.recheck import recheck
 from llmptx.commands.review import review
 from llmptx.commands.rewrite import rewrite
+from llmptx.commands.run import run
 from llmptx.commands.verify import verify
 
 
@@ -41,7 +42,7 @@ def main(context: click.Context, workspace: Path) -> None:
     context.obj = Workspace(workspace)
 
 
-for command in (catalog, rewrite, verify, recheck, jobs, review, corpus, export, doctor):
+for command in (catalog, rewrite, verify, run, recheck, jobs, review, corpus, export, doctor):
     main.add_command(command)
 
 

@@ -160,6 +160,7 @@ def exit_code(error: Exception) -> int | None:
     from llmptx.ptx.errors import PtxError
     from llmptx.review.desk import ReviewError
     from llmptx.routines import UnknownRoutine
+    from llmptx.run.arguments import ArgumentError
     from llmptx.toolchain.ptxas import ToolchainMissing
     from llmptx.verify.certificate import CertificateError
     from llmptx.verify.judge import LevelError
@@ -173,6 +174,7 @@ def exit_code(error: Exception) -> int | None:
         ExportError,
         LevelError,
         CertificateError,
+        ArgumentError,
         OSError,
     )
     for kinds, code in (

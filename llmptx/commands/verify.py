@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from llmptx.commands.findings import finding_text
 from llmptx.commands.output import NO, YES, json_option, need_device, print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from llmptx.record import Accuracy, Finding, Verdict
+    from llmptx.record import Accuracy, Verdict
 
 
 @click.command()
@@ -154,7 +155,7 @@ def _print(console: Console, verdict: Verdict, text: str, file: str) -> None:
     lines = text.split("\n")
     commands = list(dict.fromkeys(f.reproduce for f in verdict.findings if f.reproduce))
     for finding in verdict.findings:
-        console.print(_finding(finding, lines, file), soft_wrap=True)
+        console.print(finding_text(finding, lines, file), soft_wrap=True)
     for command in commands:
         console.print(Text(f"reproduce: {command}", style="dim"), soft_wrap=True)
     if verdict.findings:
@@ -192,46 +193,3 @@ def _in_full(accuracy: Accuracy) -> str:
     if accuracy.monotonicity_breaks is not None:
         said.append(f"{accuracy.monotonicity_breaks:,} neighbours in the wrong order")
     return ", ".join(said)
-
-
-def _finding(finding: Finding, lines: list[str], file: str) -> object:
-    """file:line:col, what is wrong, the source line with a caret, and who did it."""
-    from rich.text import Text
-
-    from llmptx.review.plain import plain, plain_line
-
-    place = file
-    if finding.line:
-        place += f":{finding.line}:{finding.column}" if finding.column else f":{finding.line}"
-    text = Text(f"{plain_line(place)}: ", style="bold")
-    text.append(f"{finding.kind}: ", style="bold red")
-    text.append(plain(finding.message), style="not bold default")
-    if 0 < finding.line <= len(lines):
-        source = plain(lines[finding.line - 1].rstrip("\r").replace("\t", " "))
-        text.append(f"\n    {source}", style="not bold default")
-        if finding.column:
-            text.append(f"\n    {' ' * (finding.column - 1)}^", style="bold red")
-    who = _who(finding)
-    if who:
-        text.append(f"\n    {plain(who)}", style="not bold dim")
-    if finding.counterexample:
-        text.append(f"\n    smallest: {plain(finding.counterexample)}", style="not bold default")
-    return text
-
-
-def _who(finding: Finding) -> str:
-    parts = []
-    if finding.block is not None:
-        parts.append(f"block {finding.block}")
-    if finding.thread is not None:
-        parts.append(f"thread {finding.thread}")
-    if finding.lane is not None:
-        parts.append(f"lane {finding.lane}")
-    if finding.buffer:
-        at = f" at byte {finding.address}" if finding.address is not None else ""
-        parts.append(f"buffer {finding.buffer}{at}")
-    if finding.element is not None:
-        parts.append(f"element {finding.element}")
-    if finding.case:
-        parts.append(f"case {finding.case}")
-    return ", ".join(parts)

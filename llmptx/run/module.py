@@ -107,7 +107,7 @@ class Function:
         Raises TypeError or ValueError for arguments that do not fit, SanitizerError for what a checked
         launch found (and for a barrier or a loop that never ends, in either mode).
         """
-        grid3, block3 = _three(grid, "grid"), _three(block, "block")
+        grid3, block3 = three(grid, "grid"), three(block, "block")
         if len(args) != len(self.params):
             raise TypeError(f"{self.name} takes {len(self.params)} arguments, {len(args)} were given")
         if device == "cuda":
@@ -145,7 +145,7 @@ class Function:
         return findings
 
 
-def _three(counts: tuple[int, ...], what: str) -> tuple[int, int, int]:
+def three(counts: tuple[int, ...], what: str) -> tuple[int, int, int]:
     if not 1 <= len(counts) <= 3 or any(int(c) != c or c < (0 if what == "grid" else 1) for c in counts):
         raise ValueError(f"{what} is one to three whole numbers, not {counts!r}")
     x, y, z = (*(int(c) for c in counts), 1, 1)[:3]

@@ -1,0 +1,180 @@
+"""`llmptx run`: any kernel, launched on .npy files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from llmptx.commands.findings import finding_text
+from llmptx.commands.output import NO, WRONG_USE, YES, Failure, json_option, need_device, print_json, stdout
+
+if TYPE_CHECKING:
+    from llmptx.run.arguments import Request
+    from llmptx.run.job import Array, Outcome
+
+
+def _counts(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """1 to 3 whole numbers with commas between."""
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not one to three whole numbers with commas between") from None
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--entry", help="The kernel. Needed where the file has several and no launch plan.")
+@click.option("--grid", callback=_counts, metavar="X[,Y[,Z]]", help="Blocks. Default: the launch plan's.")
+@click.option(
+    "--block", callback=_counts, metavar="X[,Y[,Z]]", help="Threads of a block. Default: the launch plan's."
+)
+@click.option(
+    "--arg",
+    "arguments",
+    multiple=True,
+    help="An argument, in order: u32:1000, f32:2.0, x.npy, or an output as out.npy:f32[1000]. "
+    "NAME= before it binds it to a parameter or buffer by name.",
+)
+@click.option("--extent", "extents", multiple=True, help="n=1000: an extent the launch plan names.")
+@click.option(
+    "--shared", type=click.IntRange(min=0), help="Bytes of dynamic shared memory. Default: the plan's."
+)
+@click.option("--check", is_flag=True, help="Under all sanitizers (cpu).")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where it runs."
+)
+@click.option(
+    "--save",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for outputs, and for inputs the kernel changed. Default: outputs where --arg names them, "
+    "changed inputs nowhere.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=600, show_default=True, help="Seconds it may run."
+)
+@json_option
+@click.pass_context
+def run(
+    context: click.Context,
+    file: Path,
+    entry: str | None,
+    grid: tuple[int, ...] | None,
+    block: tuple[int, ...] | None,
+    arguments: tuple[str, ...],
+    extents: tuple[str, ...],
+    shared: int | None,
+    check: bool,
+    device: str,
+    save: Path | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Launch a kernel on .npy files: exit 0 where it ran, 1 where something was found wrong.
+
+    Grid, block and arguments come from the options, or from the `//@ launch` lines of FILE with --extent.
+    """
+    from llmptx.run.arguments import argument, request
+    from llmptx.run.module import Module
+
+    if check and device == "cuda":
+        raise click.UsageError("--check runs on the CPU: leave out --device cuda")
+    text = file.read_bytes().decode("utf-8", "surrogateescape")
+    asked = request(
+        Module(text, str(file)),
+        [argument(each) for each in arguments],
+        entry=entry,
+        grid=grid,
+        block=block,
+        shared=shared,
+        extents=dict(_extent(each) for each in extents),
+        check=check,
+    )
+    need_device(device)
+    begun = time.perf_counter()
+    outcome = _outcome(asked, device, timeout)
+    seconds = outcome.seconds or time.perf_counter() - begun
+    written = _save(asked, outcome, save) if outcome.status == "ok" else {}
+    unwritten = {name: int(mask.sum()) for name, mask in outcome.unwritten.items() if mask.any()}
+    if as_json:
+        print_json(
+            {
+                "status": outcome.status,
+                "findings": outcome.findings,
+                "written": written,
+                "unwritten": unwritten,
+                "seconds": seconds,
+            }
+        )
+    else:
+        _print(outcome, text, str(file), written, unwritten, seconds)
+    context.exit({"ok": YES, "error": WRONG_USE}.get(outcome.status, NO))
+
+
+def _extent(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if not name or not value.isdecimal():
+        raise click.BadParameter(f"{text!r} is not NAME=COUNT", param_hint="--extent")
+    return name, int(value)
+
+
+def _outcome(asked: Request, device: str, timeout: float) -> Outcome:
+    """In a process of its own: an access outside every buffer ends that one, not this."""
+    if device == "cuda":
+        from llmptx.run.cuda import run_job
+
+        return run_job(asked.job)
+    from llmptx.run.worker import Worker
+
+    with Worker() as worker:
+        return worker.run(asked.job, timeout)
+
+
+def _save(asked: Request, outcome: Outcome, folder: Path | None) -> dict[str, str]:
+    """Writes outputs, and with a folder the changed inputs; where each went, by the name of its buffer."""
+    import numpy as np
+
+    written: dict[str, str] = {}
+    for name, file in asked.files.items():
+        array: Array | None = outcome.buffers.get(name)
+        if array is None or (file.data is not None and (folder is None or _same(array, file.data))):
+            continue
+        path = folder / file.path.name if folder else file.path
+        if str(path) in written.values():
+            raise Failure(f"two arrays would be saved as {path}: give them names that differ", WRONG_USE)
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        np.save(path, array.reshape(file.shape))
+        written[name] = str(path)
+    return written
+
+
+def _same(one: Array, other: Array) -> bool:
+    return one.tobytes() == other.tobytes()
+
+
+def _print(
+    outcome: Outcome,
+    text: str,
+    file: str,
+    written: dict[str, str],
+    unwritten: dict[str, int],
+    seconds: float,
+) -> None:
+    from rich.text import Text
+
+    console = stdout()
+    lines = text.split("\n")
+    for finding in outcome.findings:
+        console.print(finding_text(finding, lines, file), soft_wrap=True)
+    for name, count in unwritten.items():
+        console.print(Text(f"note: {count} elements of {name} were never written"), soft_wrap=True)
+    for name, path in written.items():
+        console.print(Text(f"{name} -> {path}"), soft_wrap=True)
+    good = outcome.status == "ok"
+    head = Text("ran" if good else outcome.status, style="bold green" if good else "bold red")
+    console.print(head.append(f" in {seconds:.3f} s", style="not bold default"), soft_wrap=True)
