@@ -8,13 +8,16 @@ control flow.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 
 from llmptx.engine import printing
 from llmptx.engine.context import INDEX
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type, suffix
+from llmptx.engine.library import LIBRARY
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import PRED, Type
 
@@ -190,6 +193,8 @@ class Memory(Emit):
         if pointer.kind == "a" and pointer.stride == type.bytes * count:
             return self._load_consecutive(type, pointer, count)
         vector = ir.VectorType(scalar, self.width)
+        if not _native("gather", type.bytes):
+            return [self._gather_each(type, vector, pointer, i) for i in range(count)]
         out = []
         for i in range(count):
             pointers = self._pointers(pointer, i * type.bytes)
@@ -199,6 +204,20 @@ class Memory(Emit):
                 Value(type, "v", self.call(name, vector, [pointers, ir.Constant(I32, 1), self.lanes(), zero]))
             )
         return out
+
+    def _gather_each(self, type: Type, vector: IR, pointer: Value, index: int) -> Value:
+        values = self._spill("values", ir.Constant(vector, None))
+        self._each("gather", type, pointer, index, values)
+        return Value(type, "v", self.b.load(values, typ=vector, align=1))
+
+    def _each(self, verb: str, type: Type, pointer: Value, index: int, values: IR) -> None:
+        """Element `index` of every active lane's access, one lane after the other, from or to memory."""
+        name = f"{LIBRARY}{verb}.{type.bytes}"
+        self.extras[name] = _each_text(name, verb, type.bytes)
+        addresses = self._spill(
+            "addresses", self.vector(self.add(pointer, self.const(B64, index * type.bytes)))
+        )
+        self.call(name, ir.VoidType(), [addresses, self.bits(self.mask), values])
 
     def _pointers(self, pointer: Value, offset: int) -> IR:
         addresses = self.vector(self.add(pointer, self.const(B64, offset)))
@@ -261,6 +280,9 @@ class Memory(Emit):
     def _scatter(self, type: Type, pointer: Value, values: list[Value]) -> None:
         for i, value in enumerate(values):
             vector = self.vector(value)
+            if not _native("scatter", type.bytes):
+                self._each("scatter", type, pointer, i, self._spill("values", vector))
+                continue
             name = f"llvm.masked.scatter.{suffix(vector.type)}.v{self.width}p0"
             pointers = self._pointers(pointer, i * type.bytes)
             self.call(name, ir.VoidType(), [vector, pointers, ir.Constant(I32, 1), self.lanes()])
@@ -338,6 +360,37 @@ class Memory(Emit):
         old = self.b.gep(self.scratch["values"], [ir.Constant(I64, 512)], source_etype=I8)
         self.call(helper, ir.VoidType(), [self.scratch["addresses"], mask, first, second, old])
         return Value(machine, "u" if self.width == 1 else "v", self.b.load(old, typ=kind, align=1))
+
+
+@cache
+def _native(verb: str, size: int) -> bool:
+    """Whether the host gathers or scatters elements of `size` bytes by an instruction.
+
+    Where it does not, LLVM writes out every lane: slow to compile, and no faster than a loop.
+    """
+    features = llvm.get_host_cpu_features()
+    return size >= 4 and bool(features.get("avx512f") or (verb == "gather" and features.get("avx2")))
+
+
+def _each_text(name: str, verb: str, size: int) -> str:
+    """A loop over the active lanes."""
+    moved = ("%at", "%p") if verb == "scatter" else ("%p", "%at")
+    return (
+        f'define void @"{name}"(ptr %addresses, i32 %mask, ptr %values) {{\n'
+        "entry:\n  %none = icmp eq i32 %mask, 0\n  br i1 %none, label %out, label %lanes\n"
+        "lanes:\n"
+        "  %left = phi i32 [ %mask, %entry ], [ %less, %lanes ]\n"
+        "  %lane = call i32 @llvm.cttz.i32(i32 %left, i1 true)\n"
+        "  %ap = getelementptr i64, ptr %addresses, i32 %lane\n  %a = load i64, ptr %ap, align 1\n"
+        "  %p = inttoptr i64 %a to ptr\n"
+        f"  %at = getelementptr i{8 * size}, ptr %values, i32 %lane\n"
+        f"  %x = load i{8 * size}, ptr {moved[0]}, align 1\n"
+        f"  store i{8 * size} %x, ptr {moved[1]}, align 1\n"
+        "  %one = sub i32 %left, 1\n  %less = and i32 %left, %one\n"
+        "  %more = icmp ne i32 %less, 0\n  br i1 %more, label %lanes, label %out\n"
+        "out:\n  ret void\n}\n"
+        "declare i32 @llvm.cttz.i32(i32, i1)\n"
+    )
 
 
 def _atom_text(helper: str, op: str, type: Type, width: int) -> str:
