@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test slow check docs bench clean
+.PHONY: demo test slow check docs bench exhaustive clean
 
 ## demo: rewrite every routine of the catalogue with the offline model, judge the kernels, and report
 demo: $(VENV)/core
@@ -34,6 +34,10 @@ docs: $(VENV)/dev
 ## bench: speed against numpy, in the same run
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/engine.py
+
+## exhaustive: every float32 through five kernels, and through numpy's own functions as a control; minutes
+exhaustive: $(VENV)/dev
+	$(BIN)/python benchmarks/exhaustive.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -83,6 +83,15 @@ class Worker:
     ) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """Of the candidate's process; 0 where there is none."""
+        return self._pid if self._data is not None else 0
+
+    @property
+    def started(self) -> bool:
+        return self._process is not None
+
     def start(self) -> None:
         """Starts the process and waits until the engine is imported. Raises WorkerError where it can't."""
         if self._process is not None and self._process.poll() is None:
@@ -301,7 +310,10 @@ def _environment() -> dict[str, str]:
 
 
 class Pool:
-    """`n` workers for any number of threads: `run` takes a free one, by preference one that knows the PTX."""
+    """`n` workers for any number of threads: `run` takes a free one, by preference one that knows the PTX.
+
+    A worker starts when no other is free.
+    """
 
     def __init__(self, n: int, runner: str = CPU_RUNNER, confined: bool = True) -> None:
         if n < 1:
@@ -329,15 +341,20 @@ class Pool:
                 self._free.append(worker)
                 self._changed.notify()
 
+    def pids(self) -> tuple[int, ...]:
+        """Of the processes that hold candidates now, for whoever measures them."""
+        with self._changed:
+            return tuple(w.pid for w in self._free if w.pid)
+
     def _take(self, ptx: str) -> Worker:
         with self._changed:
             while not self._free and not self._closed:
                 self._changed.wait()
             if self._closed:
                 raise WorkerError("the pool is closed")
-            known = next((w for w in self._free if w.ptx == ptx), self._free[0])
-            self._free.remove(known)
-            return known
+            best = max(self._free, key=lambda worker: (worker.ptx == ptx, worker.started))
+            self._free.remove(best)
+            return best
 
     def close(self) -> None:
         """Ends the workers, waiting for those that run. Safe to call twice."""

@@ -10,7 +10,7 @@ import pytest
 
 from llmptx.run.job import Buffer, Job, Launch, Outcome, consecutive
 from llmptx.run.wire import LENGTH, WireError, decode, encode
-from llmptx.run.worker import Worker
+from llmptx.run.worker import Pool, Worker
 
 NEGATE = """\
 .version 8.0
@@ -117,3 +117,10 @@ def _reader(data: bytes):  # type: ignore[no-untyped-def]
         return bytearray(data[at - size : at])
 
     return read
+
+
+def test_a_pool_starts_no_worker_that_is_not_needed() -> None:
+    with Pool(3) as pool:
+        for text in (NEGATE, NEGATE + "// another", NEGATE):
+            pool.run(replace(job(0, 10, keep=False), ptx=text), 20)
+        assert [worker.started for worker in pool._free].count(True) == 1
