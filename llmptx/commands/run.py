@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING
 import click
 
 from llmptx.commands.findings import finding_text
-from llmptx.commands.output import NO, WRONG_USE, YES, Failure, json_option, need_device, print_json, stdout
+from llmptx.commands.output import (
+    NO,
+    WRONG_USE,
+    YES,
+    Failure,
+    cell,
+    json_option,
+    need_device,
+    print_json,
+    stdout,
+    table,
+)
 
 if TYPE_CHECKING:
+    from llmptx.engine.profile import Profile
     from llmptx.run.arguments import Request
     from llmptx.run.job import Array, Outcome
 
@@ -46,6 +58,13 @@ def _counts(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option("--check", is_flag=True, help="Under all sanitizers (cpu).")
 @click.option(
+    "--profile",
+    "profiling",
+    is_flag=True,
+    help="Count, line by line: instructions, lanes at work, bytes, sectors a request, bank conflicts "
+    "(cpu, under all sanitizers, in this process).",
+)
+@click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where it runs."
 )
 @click.option(
@@ -69,6 +88,7 @@ def run(
     extents: tuple[str, ...],
     shared: int | None,
     check: bool,
+    profiling: bool,
     device: str,
     save: Path | None,
     timeout: float,
@@ -81,8 +101,8 @@ def run(
     from llmptx.run.arguments import argument, request
     from llmptx.run.module import Module
 
-    if check and device == "cuda":
-        raise click.UsageError("--check runs on the CPU: leave out --device cuda")
+    if (check or profiling) and device == "cuda":
+        raise click.UsageError("--check and --profile run on the CPU: leave out --device cuda")
     text = file.read_bytes().decode("utf-8", "surrogateescape")
     asked = request(
         Module(text, str(file)),
@@ -96,7 +116,13 @@ def run(
     )
     need_device(device)
     begun = time.perf_counter()
-    outcome = _outcome(asked, device, timeout)
+    profiles: tuple[Profile, ...] = ()
+    if profiling:
+        from llmptx.run.cpu import profiled
+
+        outcome, profiles = profiled(asked.job)
+    else:
+        outcome = _outcome(asked, device, timeout)
     seconds = outcome.seconds or time.perf_counter() - begun
     written = _save(asked, outcome, save) if outcome.status == "ok" else {}
     unwritten = {name: int(mask.sum()) for name, mask in outcome.unwritten.items() if mask.any()}
@@ -108,9 +134,12 @@ def run(
                 "written": written,
                 "unwritten": unwritten,
                 "seconds": seconds,
+                "profiles": profiles,
             }
         )
     else:
+        for profile in profiles:
+            _print_profile(profile, text.split("\n"))
         _print(outcome, text, str(file), written, unwritten, seconds)
     context.exit({"ok": YES, "error": WRONG_USE}.get(outcome.status, NO))
 
@@ -178,3 +207,26 @@ def _print(
     good = outcome.status == "ok"
     head = Text("ran" if good else outcome.status, style="bold green" if good else "bold red")
     console.print(head.append(f" in {seconds:.3f} s", style="not bold default"), soft_wrap=True)
+
+
+def _print_profile(profile: Profile, source: list[str]) -> None:
+    """A row for every line that ran. A dash: nothing to count, or no warps to count it by."""
+    from rich.text import Text
+
+    console = stdout()
+    way = "warps as vectors of 32" if profile.width > 1 else f"one thread at a time: {profile.why}"
+    console.print(Text(f"{profile.entry}, {way}", style="bold"), soft_wrap=True)
+    numbers = ("line", "threads", "warps", "lanes", "global B", "shared B", "sectors/request", "bank ways")
+    made = table(*numbers, "source", right=numbers)
+    for line in profile.lines:
+        lanes = f"{line.threads / (32 * line.warps):.0%}" if line.warps else "-"
+        sectors = f"{line.sectors / line.requests:.2f}" if line.requests else "-"
+        counts = (line.line, line.threads, line.warps or "-", lanes, line.global_bytes or "-")
+        made.add_row(
+            *(f"{count:,}" if isinstance(count, int) else count for count in counts),
+            f"{line.shared_bytes:,}" if line.shared_bytes else "-",
+            sectors,
+            str(line.ways) if line.ways else "-",
+            cell(source[line.line - 1].strip() if 0 < line.line <= len(source) else ""),
+        )
+    console.print(made)

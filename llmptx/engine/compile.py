@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +26,7 @@ _SIGNATURE = ctypes.CFUNCTYPE(
 @dataclass(frozen=True)
 class Compiled:
     """An entry as machine code for one block shape. `run(ctx, first block, last, first unit, last)`; 0 is
-    success.
+    success. `why`: what keeps it from running warps as vectors, if anything does.
     """
 
     program: Program
@@ -37,6 +36,8 @@ class Compiled:
     run: Any
     start_block: Any
     owner: Any
+    profile: bool = False
+    why: str = ""
 
     @property
     def threads(self) -> int:
@@ -56,20 +57,27 @@ def compile_entry(
     width: int = 32,
     check: bool = False,
     approx: Approx = "exact",
+    profile: bool = False,
 ) -> Compiled:
     """Machine code of an entry. Width 32 falls back to 1 for what a warp as a vector cannot do.
+
+    profile: it counts what it does, and `Session.profile` tells.
 
     Raises PtxError, with a span, for what the engine does not run.
     """
     program = flatten(module, entry)
-    lowered = None
+    lowered, why = None, "it has calls that need a stack" if program.stacked else ""
     if width == 32 and not program.stacked:
         # What warps as vectors cannot do, threads one at a time can.
-        with contextlib.suppress(flows.Irreducible, NeedsThreads):
-            lowered = lower(program, flows.build(program, False), block_dim, 32, check, approx)
+        try:
+            lowered = lower(program, flows.build(program, False), block_dim, 32, check, approx, profile)
+        except flows.Irreducible:
+            why = "its control flow has a loop with more than one entrance"
+        except NeedsThreads:
+            why = "its barriers or warp operations may have to wait for threads that are elsewhere"
     if lowered is None:
         program = flatten(module, entry)
-        lowered = lower(program, flows.build(program, True), block_dim, 1, check, approx)
+        lowered = lower(program, flows.build(program, True), block_dim, 1, check, approx, profile)
     engine = _machine_code(lowered, check)
     run = _SIGNATURE(engine.get_function_address("run"))
     start = (
@@ -77,7 +85,7 @@ def compile_entry(
         if check
         else None
     )
-    return Compiled(program, lowered, block_dim, check, run, start, engine)
+    return Compiled(program, lowered, block_dim, check, run, start, engine, profile, why)
 
 
 @lru_cache(maxsize=1)

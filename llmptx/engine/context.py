@@ -41,6 +41,11 @@ WORDS = (
     "local_size",
     "copies",  # address of the rings of copies in flight, one a thread
     "printer",  # address of the host's function for vprintf
+    # profiles
+    "counts",  # address of two i64 for every pc: lanes, warps
+    "log",  # address of the next record of an access
+    "log_end",
+    "log_full",  # address of the host's function that empties the log
 )
 INDEX = {name: i for i, name in enumerate(WORDS)}
 SIZE = 8 * len(WORDS)

@@ -21,6 +21,7 @@ from llmptx.engine import context
 from llmptx.engine.compile import Compiled
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area, Arena
 from llmptx.engine.printing import HELPER, Printer
+from llmptx.engine.profile import Counter, Profile
 from llmptx.engine.threads import Scheduler
 from llmptx.ptx import ast
 from llmptx.ptx.errors import PtxError
@@ -133,6 +134,13 @@ class Session:
         """What the kernels' printf wrote since it was last asked, worker by worker."""
         printers = (w.printer for launcher in self.launchers for w in launcher.workers)
         return "".join(p.take() for p in printers if p)
+
+    def profile(self, number: int) -> Profile:
+        """What kernel `number`, compiled to be profiled, did since it was last asked. For one worker."""
+        launcher = self.launchers[number]
+        counter = launcher.workers[0].counter
+        assert counter is not None
+        return counter.profile(launcher.kernel.program.entry.name, launcher.kernel.why)
 
     def broken_guards(self) -> list[Finding]:
         """Buffers beside which something was written."""
@@ -298,6 +306,11 @@ class _Worker:
             local_stride=_local_stride(kernel),
             local_size=_local_stride(kernel) * units * kernel.lowered.width,
             printer=self.printer.address if self.printer else 0,
+        )
+        window = (shared.start, shared.size)
+        counts = kernel.profile
+        self.counter = (
+            Counter(kernel.program, kernel.lowered.width, window, self.words) if counts else None
         )
 
     def _set(self, **words: int) -> None:

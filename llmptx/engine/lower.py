@@ -29,11 +29,11 @@ from llmptx.engine.blocks import (
     Sync,
     end_defs,
 )
-from llmptx.engine.calls import Calls
 from llmptx.engine.context import FAIL_DEADLOCK, FAIL_DIVERGENT, FAIL_TIMEOUT, INDEX, MAIL_WORDS, WORDS
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type
 from llmptx.engine.lanes import NeedsThreads
 from llmptx.engine.matrix import ROOM
+from llmptx.engine.profile import Counting
 from llmptx.engine.program import Ins, Program
 from llmptx.engine.rows import Shapes
 from llmptx.ptx.ast import Int, Reg
@@ -75,7 +75,13 @@ class Lowered:
 
 
 def lower(
-    program: Program, flow: Flow, block_dim: tuple[int, int, int], width: int, check: bool, approx: str
+    program: Program,
+    flow: Flow,
+    block_dim: tuple[int, int, int],
+    width: int,
+    check: bool,
+    approx: str,
+    profile: bool = False,
 ) -> Lowered:
     """Raises NeedsThreads where W lanes at once cannot run it; PtxError for what cannot be run at all."""
     threads = block_dim[0] * block_dim[1] * block_dim[2]
@@ -84,7 +90,9 @@ def lower(
     if width > 1 and not simple:
         raise NeedsThreads
     shapes = Shapes(program, flow, width, block_dim, check).find() if width > 1 else {}
-    return _Lowering(program, flow, shapes, block_dim, width, check, approx, bool(syncs), not simple).build()
+    lowering = _Lowering(program, flow, shapes, block_dim, width, check, approx, bool(syncs), not simple)
+    lowering.profile = profile
+    return lowering.build()
 
 
 def _spinning(flow: Flow) -> frozenset[int]:
@@ -119,7 +127,7 @@ def _simple_barriers(syncs: list[Ins], threads: int) -> bool:
     return len(numbers) <= 1
 
 
-class _Lowering(Calls):
+class _Lowering(Counting):
     def __init__(
         self,
         program: Program,
@@ -600,6 +608,7 @@ class _Lowering(Calls):
                 self._go(block, target)
             case Branch(pred, negated, then, other, pc):
                 self.pc = pc
+                self.count(pc)
                 condition = self.read(pred)
                 self._branch(block, self.not_(condition) if negated else condition, then, other)
             case Switch(ins, targets):
@@ -656,6 +665,7 @@ class _Lowering(Calls):
     def _switch(self, block: Block, ins: Ins, targets: tuple[int, ...]) -> None:
         """As a row of comparisons: tables here are short."""
         u32 = Type("b", 32)
+        self.count(ins.pc)
         operand = next(o for o in ins.matched.instruction.operands if isinstance(o, Reg))
         index = self.adapt(self.read(operand.name), u32, operand.name)
         b = self.b

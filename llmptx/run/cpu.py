@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from llmptx.engine import Approx, Compiled, Place, Session, compile_entry
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area
+from llmptx.engine.profile import Profile
 from llmptx.ptx import ast, parse
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding
@@ -51,11 +52,35 @@ def run_job(job: Job) -> Outcome:
     return replace(outcome, seconds=time.perf_counter() - start)
 
 
+def profiled(job: Job) -> tuple[Outcome, tuple[Profile, ...]]:
+    """As `run_job` under all sanitizers, which nothing escapes, and what every launch did that was begun.
+
+    Raises PtxError for what the engine does not run.
+    """
+    job = replace(job, check=True, keep=False)
+    tree = _parsed(job.ptx)
+    kernels = [
+        (
+            compile_entry(
+                tree, each.entry, each.block, width=job.width, check=True, approx=job.approx, profile=True
+            ),
+            each.shared,
+        )
+        for each in job.launches
+    ]
+    profiles: list[Profile] = []
+    return _launched(job, kernels, profiles), tuple(profiles)
+
+
 def _run(job: Job) -> Outcome:
     kernels = [
         (compiled(job.ptx, launch.entry, launch.block, job.width, job.check, job.approx), launch.shared)
         for launch in job.launches
     ]
+    return _launched(job, kernels, None)
+
+
+def _launched(job: Job, kernels: list[tuple[Compiled, int]], profiles: list[Profile] | None) -> Outcome:
     real = [b for b in job.buffers if not b.alias]
     places = [Place(b.name, b.size * np.dtype(b.dtype).itemsize, b.offset) for b in real]
     with _session(job, kernels, places) as session:
@@ -67,6 +92,8 @@ def _run(job: Job) -> Outcome:
         for number, launch in enumerate(job.launches):
             args = [_argument(a, launch, areas) for a in launch.args]
             findings = session.launch(number, launch.grid, args, seed=job.seed, budget=job.budget)
+            if profiles is not None:
+                profiles.append(session.profile(number))
             if findings:
                 break
         findings += session.broken_guards()

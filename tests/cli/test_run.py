@@ -154,3 +154,15 @@ def test_text_that_is_no_ptx_ends_with_2_and_its_line(files):
 def test_a_gpu_that_is_not_there_ends_with_5(files, monkeypatch):
     monkeypatch.setattr("llmptx.run.cuda.available", lambda: False)
     assert files(SAXPY, *_by_hand(), "--device", "cuda").exit_code == 5
+
+
+def test_a_profile_names_every_line_that_ran_and_what_it_moved(files):
+    profile = json.loads(files(SAXPY, *_by_hand(), "--profile", "--json").stdout)["profiles"][0]
+    line = SAXPY.split("\n").index("    ld.global.f32 %x, [%p];") + 1
+    (row,) = (row for row in profile["lines"] if row["line"] == line)
+    assert profile["width"] == 32
+    # 1000 threads are 31 whole warps and one of 8, whose 32 bytes are one sector
+    assert (row["threads"], row["warps"], row["requests"], row["sectors"]) == (1000, 32, 32, 31 * 4 + 1)
+    shown = files(SAXPY, *_by_hand(), "--profile").stdout
+    assert "warps as vectors of 32" in shown
+    assert any("3.91" in text and "ld.global.f32 %x, [%p];" in text for text in shown.split("\n"))
