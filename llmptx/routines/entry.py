@@ -28,8 +28,8 @@ EITHER_ZERO = "Of +0 and -0 either may be returned."
 def ulps(float32: float, float64: float) -> dict[str, Tolerance]:
     """CUDA's documented maximum error of a function, in ULP of each type.
 
-    CUDA counts from the correctly rounded result (CUDA C++ Programming Guide, Mathematical Functions), which may
-    itself lie half a ULP from the true value that errors are counted from here.
+    CUDA counts from the correctly rounded result (CUDA C++ Programming Guide, Mathematical Functions), which
+    may itself lie half a ULP from the true value that errors are counted from here.
     """
     return {"float32": Tolerance("ulp", float32 + 0.5), "float64": Tolerance("ulp", float64 + 0.5)}
 

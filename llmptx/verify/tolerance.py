@@ -65,7 +65,7 @@ def derivation(tolerance: Tolerance, dtype: str) -> str:
     k = f"{tolerance.ulp:g} ULP"
     return {
         "exact": "the answer is one number, and IEEE 754 or integer arithmetic gives it: bit for bit",
-        "ulp": f"{k} of the true value: CUDA documents {tolerance.ulp - 0.5:g} from the rounded one for {dtype}",
+        "ulp": f"{k} of the true value: CUDA documents {tolerance.ulp - 0.5:g} from the rounded {dtype}",
         "special": f"{k} of the true value times 1 + |x f'(x)/f(x)|, as one rounding of x is worth",
         "reduction": "gamma_d sum|x|, d = 4 log2 n + 64: no term through more than d additions, any order",
         "scan": "gamma_d sum|x| at every prefix, d = 4 log2 n + 64 with the prefix's own n",
