@@ -118,9 +118,13 @@ def run(
     begun = time.perf_counter()
     profiles: tuple[Profile, ...] = ()
     if profiling:
+        from llmptx.ptx.errors import PtxError
         from llmptx.run.cpu import profiled
 
-        outcome, profiles = profiled(asked.job)
+        try:
+            outcome, profiles = profiled(asked.job)
+        except PtxError as error:
+            raise error.within(text, str(file)) from None
     else:
         outcome = _outcome(asked, device, timeout)
     seconds = outcome.seconds or time.perf_counter() - begun

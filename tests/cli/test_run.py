@@ -151,6 +151,12 @@ def test_text_that_is_no_ptx_ends_with_2_and_its_line(files):
     assert "k.ptx:26:5: parse: fma.rn.f31" in result.stdout
 
 
+def test_a_profile_of_what_the_engine_does_not_run_ends_with_2_and_its_line(files):
+    result = files(SAXPY.replace("fma.rn.f32", "fma.rn.f31"), *_by_hand(), "--profile")
+    assert result.exit_code == 2
+    assert "k.ptx:26:5: fma.rn.f31" in result.stderr
+
+
 def test_a_gpu_that_is_not_there_ends_with_5(files, monkeypatch):
     monkeypatch.setattr("llmptx.run.cuda.available", lambda: False)
     assert files(SAXPY, *_by_hand(), "--device", "cuda").exit_code == 5

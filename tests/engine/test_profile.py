@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from llmptx.engine.compile import compile_entry
+from llmptx.engine.profile import HELPER
+from llmptx.ptx import parse
 from llmptx.run.cpu import profiled, run_job
 from llmptx.run.job import Buffer, Job, Launch
 from tests.engine.kernels import BODY_LINE, kernel
@@ -109,3 +112,11 @@ def test_a_profiled_run_gives_what_a_plain_one_gives():
     given = job("ld.global.u32 %r1, [%mine];\nmul.lo.u32 %r1, %r1, 3;\nst.global.u32 [%place], %r1;")
     plain, (seen, _) = run_job(given), profiled(given)
     np.testing.assert_array_equal(plain.buffers["out"][:128], seen.buffers["out"][:128])
+
+
+def test_code_that_is_not_profiled_counts_nothing():
+    tree = parse(kernel("@%p1 st.global.u32 [%place], %tid;"))
+    plain, counting = (compile_entry(tree, "k", (64, 1, 1), profile=on).lowered for on in (False, True))
+    for sign in ("llvm.ctpop", HELPER):
+        assert sign in counting.text
+        assert sign not in plain.text
