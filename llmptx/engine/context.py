@@ -40,6 +40,17 @@ WORDS = (
     "local_stride",
     "local_size",
     "copies",  # address of the rings of copies in flight, one a thread
+    # races in global memory: 16 bytes a byte of the arena, or 0; and times, which count blocks, barriers and
+    # strong accesses
+    "global_races",
+    "time",
+    "launch_time",
+    "block_time",
+    "barrier_time",
+    "strong_time",  # of the block's last strong access
+    "seen_epoch",  # the epoch that barrier_time knows of
+    "block_rows",  # three words for every block that has run: first time, last strong time, number
+    "block_row",
     "printer",  # address of the host's function for vprintf
     # profiles
     "counts",  # address of two i64 for every pc: lanes, warps

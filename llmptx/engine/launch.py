@@ -32,6 +32,7 @@ ROOM = 64
 CANARY = 0xC7
 PARALLEL_THREADS = 1 << 16
 PIECES = 8
+RACING_BLOCKS = 1 << 24  # a grid of more is not searched for races between them
 WORTH_SHARING = 300e-6  # seconds of work
 
 
@@ -77,6 +78,7 @@ class Session:
                 )
         sizes |= {f"module variable {name}": v.size for name, v in variables.items()}
         self.arena = Arena(sizes, check)
+        self.time = 0  # what the launches before have come to, for races
         self.buffers = {
             p.name: self.arena.place(p.name, p.size, p.alignment, p.offset, guard) for p in places
         }
@@ -217,6 +219,11 @@ class _Launcher:
         mixed = np.random.default_rng(seed).permutation(units).astype(np.int32) if seed is not None else None
         for worker in self.workers:
             worker.prepare(grid, order, mixed, budget)
+        findings = self._run(blocks, seed, budget)
+        self.session.time = self.workers[0].time
+        return findings
+
+    def _run(self, blocks: int, seed: int | None, budget: int) -> list[Finding]:
         if self.kernel.lowered.stepped:
             return self.workers[0].step_all(blocks, seed, budget)
         if len(self.workers) > 1 and blocks * self.kernel.threads >= PARALLEL_THREADS:
@@ -309,9 +316,7 @@ class _Worker:
         )
         window = (shared.start, shared.size)
         counts = kernel.profile
-        self.counter = (
-            Counter(kernel.program, kernel.lowered.width, window, self.words) if counts else None
-        )
+        self.counter = Counter(kernel.program, kernel.lowered.width, window, self.words) if counts else None
 
     def _set(self, **words: int) -> None:
         for name, value in words.items():
@@ -327,7 +332,12 @@ class _Worker:
         units: NDArray[np.int32] | None,
         budget: int,
     ) -> None:
-        self.keep = (blocks, units)
+        arena, time = self.launcher.session.arena, self.launcher.session.time + 1
+        count = grid[0] * grid[1] * grid[2]
+        # The shadow takes for granted that blocks run one after the other.
+        races = arena.races if self.launcher.session.workers == 1 and count <= RACING_BLOCKS else 0
+        rows = np.zeros(3 * (count + 1) if races else 0, np.int64)
+        self.keep = (blocks, units, rows)
         self.resume[:] = 0
         self.copies[:] = 0
         self._set(
@@ -339,7 +349,16 @@ class _Worker:
             budget=budget,
             fail_kind=0,
             found=0,
+            global_races=races,
+            time=time,
+            launch_time=time,
+            block_rows=rows.ctypes.data,
+            block_row=rows.ctypes.data,
         )
+
+    @property
+    def time(self) -> int:
+        return self._get("time")
 
     @property
     def address(self) -> int:
@@ -452,6 +471,14 @@ class _Worker:
                 findings.append(self._report(kind, pc, block, thread, address, size, other))
         return findings
 
+    def _party(self, other: int) -> str:
+        """The other party of a race, by the word in its report."""
+        thread = self._thread(max(0, (other & 0xFFFF) - 1))
+        if other >> 16:
+            block = self._block((other >> 16) - 1)
+            return f"thread {thread} of block {block} accesses them too, with nothing that orders the blocks"
+        return f"thread {thread} accesses them too, with no barrier in between"
+
     def _report(
         self, kind: int, pc: int, block: int, thread: int, address: int, size: int, other: int
     ) -> Finding:
@@ -462,10 +489,7 @@ class _Worker:
             "out-of-bounds": f"{size} bytes at {where} are outside every buffer",
             "misaligned": f"{size} bytes at {where}: the address is no multiple of {size}",
             "uninitialized-read": f"{size} bytes at {where} are read before anything was written there",
-            "data-race": (
-                f"{size} bytes at {where}: thread {self._thread(max(0, other - 1))} accesses them too, "
-                "with no barrier in between, and one of the two writes"
-            ),
+            "data-race": f"{size} bytes at {where}: {self._party(other)}, and one of the two writes",
             "input-modified": f"{size} bytes at {where} are read-only, and this writes them",
             "barrier-divergence": "some threads of the block never reach this barrier: they have exited",
         }[name]

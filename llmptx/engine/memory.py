@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 PAGE = mmap.PAGESIZE
 GUARD = 1 << 20
 ADDRESSABLE, INITIALISED, READ_ONLY = 1, 2, 4
+RACE_BYTES = 16  # of shadow for a byte
+RACE_LIMIT = 1 << 42  # of addresses
 _NONE, _READ_WRITE = 0, 3
 _PRIVATE_ANONYMOUS_NORESERVE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000
 
@@ -62,7 +64,7 @@ class Area:
 
 
 class Arena:
-    """Reserve, place, and give back (a context manager). `shadow` is 0 unless checked."""
+    """Reserve, place, and give back (a context manager). `shadow` and `races` are 0 unless checked."""
 
     def __init__(self, sizes: dict[str, int], checked: bool) -> None:
         """sizes: bytes of every buffer by name, plus what alignment may take."""
@@ -70,6 +72,7 @@ class Arena:
         self.size = GUARD + sum(room + _pages(max(GUARD, room)) for room in rooms.values())
         self.base = _map(self.size, _NONE)
         self.shadow = _map(self.size, _READ_WRITE) if checked else 0
+        self.races = _room_for_races(self.size) if checked else 0
         self.areas: dict[str, Area] = {}
         self._slack: dict[str, tuple[NDArray[np.uint8], int]] = {}
         self._next = self.base + GUARD
@@ -145,6 +148,8 @@ class Arena:
             _libc.munmap(self.base, self.size)
             if self.shadow:
                 _libc.munmap(self.shadow, self.size)
+            if self.races:
+                _libc.munmap(self.races, RACE_BYTES * self.size)
             self.base = 0
 
     def __enter__(self) -> Arena:
@@ -152,6 +157,11 @@ class Arena:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def _room_for_races(size: int) -> int:
+    """Where the races' shadow is, or 0 for arenas too large to have one: no races are found in those."""
+    return _map(RACE_BYTES * size, _READ_WRITE) if RACE_BYTES * size <= RACE_LIMIT else 0
 
 
 def _pages(size: int) -> int:

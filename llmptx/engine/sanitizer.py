@@ -1,5 +1,5 @@
 """The checked mode's memory accesses, as LLVM text: bounds, alignment, initialised bits, races in shared
-memory.
+memory (`races` has those in global memory).
 
 A shadow byte stands for every byte of the arena (1 addressable, 2 initialised, 4 read-only); two words
 stand for every
@@ -11,20 +11,13 @@ An access that is out of bounds is reported and not made: loads give zero.
 
 from __future__ import annotations
 
-from llmptx.engine.context import INDEX
-
-
-def _word(register: str, name: str) -> str:
-    return (
-        f"  %p.{register} = getelementptr i64, ptr %ctx, i64 {INDEX[name]}\n"
-        f"  %{register} = load i64, ptr %p.{register}\n"
-    )
-
+from llmptx.engine import races
+from llmptx.engine.races import word
 
 _REPORT = f"""
 define void @san_report(ptr %ctx, i64 %kind, i32 %pc, i32 %thread, i64 %address, i32 %size, i64 %other)
 noinline {{
-{_word("found", "found")}{_word("room", "room")}{_word("list", "findings")}{_word("block", "block")}
+{word("found", "found")}{word("room", "room")}{word("list", "findings")}{word("block", "block")}
   %pc64 = zext i32 %pc to i64
   br label %seen
 seen:
@@ -115,7 +108,7 @@ define i1 @san_conflict(i64 %entry, i64 %epoch, i64 %warp_epoch, i32 %thread) al
 _CHECK = f"""
 define i1 @san_check(ptr %ctx, i64 %address, i32 %size, i32 %kind, i32 %pc, i32 %thread, ptr %value)
 noinline {{
-{_word("arena", "arena")}{_word("bytes", "arena_size")}{_word("shadow", "shadow")}
+{word("arena", "arena")}{word("bytes", "arena_size")}{word("shadow", "shadow")}
   %rel = sub i64 %address, %arena
   %size64 = zext i32 %size to i64
   %last = add i64 %rel, %size64
@@ -196,14 +189,27 @@ marks:
   %mmore = icmp ult i64 %j1, %size64
   br i1 %mmore, label %marks, label %race
 race:
-{_word("shared", "shared")}{_word("ssize", "shared_size")}
+{word("shared", "shared")}{word("ssize", "shared_size")}
   %srel = sub i64 %address, %shared
   %isshared = icmp ult i64 %srel, %ssize
-  br i1 %isshared, label %racing, label %yes
+  br i1 %isshared, label %racing, label %elsewhere
+elsewhere:
+  %fixed8 = and i8 %all1, 4
+  %fixed = icmp ne i8 %fixed8, 0
+  br i1 %fixed, label %yes, label %global
+global:
+  call void @san_global(ptr %ctx, i64 %address, i64 %rel, i32 %size, i32 %kind, i32 %pc, i32 %thread, ptr
+  %value)
+  ret i1 true
 yes:
   ret i1 true
 racing:
-{_word("races", "races")}{_word("epoch", "epoch")}{_word("wes", "warp_epochs")}
+  br i1 %strong, label %hand, label %racing.weak
+hand:
+  call void @san_hand(ptr %ctx)
+  br label %racing.weak
+racing.weak:
+{word("races", "races")}{word("epoch", "epoch")}{word("wes", "warp_epochs")}
   %warp = lshr i32 %thread, 5
   %warp64 = zext i32 %warp to i64
   %wep0 = inttoptr i64 %wes to ptr
@@ -224,8 +230,8 @@ racing:
   %r = inttoptr i64 %raddr to ptr
   br label %bytes.loop
 bytes.loop:
-  %k = phi i64 [ 0, %racing ], [ %k1, %next ]
-  %bad0 = phi i64 [ 0, %racing ], [ %bad2, %next ]
+  %k = phi i64 [ 0, %racing.weak ], [ %k1, %next ]
+  %bad0 = phi i64 [ 0, %racing.weak ], [ %bad2, %next ]
   %kk = mul i64 %k, 2
   %wp = getelementptr i64, ptr %r, i64 %kk
   %kr = add i64 %kk, 1
@@ -463,10 +469,11 @@ out:
 # A new block: its shared memory is uninitialised again, and whatever came before is ordered before it.
 _BLOCK = f"""
 define void @san_block(ptr %ctx) noinline {{
-{_word("epoch", "epoch")}
+{word("epoch", "epoch")}
   %e = add i64 %epoch, 1
   store i64 %e, ptr %p.epoch
-{_word("arena", "arena")}{_word("shadow", "shadow")}{_word("shared", "shared")}{_word("size", "shared_size")}
+  call void @san_begin(ptr %ctx)
+{word("arena", "arena")}{word("shadow", "shadow")}{word("shared", "shared")}{word("size", "shared_size")}
   %rel = sub i64 %shared, %arena
   %at = add i64 %shadow, %rel
   %p = inttoptr i64 %at to ptr
@@ -492,7 +499,7 @@ def _moves(load: str, load_kind: int, store: str, store_kind: int) -> str:
 _ACCESS = (
     _moves("san_load", 0, "san_store", 1) + _moves("san_load_strong", 3, "san_store_strong", 4) + _ATOMIC
 )
-TEXT = DECLARATIONS + _REPORT + _CONFLICT + _CHECK + _ACCESS + _BLOCK
+TEXT = DECLARATIONS + _REPORT + _CONFLICT + races.TEXT + _CHECK + _ACCESS + _BLOCK
 ENTRIES = (
     "san_report",
     "san_load",
