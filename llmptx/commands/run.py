@@ -129,7 +129,9 @@ def run(
         outcome = _outcome(asked, device, timeout)
     seconds = outcome.seconds or time.perf_counter() - begun
     written = _save(asked, outcome, save) if outcome.status == "ok" else {}
-    unwritten = {name: int(mask.sum()) for name, mask in outcome.unwritten.items() if mask.any()}
+    # A run that ended early says nothing by what it left unwritten.
+    masks = outcome.unwritten if outcome.status == "ok" else {}
+    unwritten = {name: int(mask.sum()) for name, mask in masks.items() if mask.any()}
     if as_json:
         print_json(
             {

@@ -172,3 +172,9 @@ def test_a_profile_names_every_line_that_ran_and_what_it_moved(files):
     shown = files(SAXPY, *_by_hand(), "--profile").stdout
     assert "warps as vectors of 32" in shown
     assert any("3.91" in text and "ld.global.f32 %x, [%p];" in text for text in shown.split("\n"))
+
+
+def test_a_checked_run_counts_what_was_never_written(files):
+    result = files(SAXPY, *_by_hand(n=N - 10), "--check", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["unwritten"] == {"out": 10}
