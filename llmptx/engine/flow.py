@@ -286,26 +286,24 @@ def _elsewhere(flow: Flow) -> dict[int, frozenset[int]]:
     Blocks run in order, so they wait at later ones, or at the head of a loop around for its next turn.
     Not where only lanes come that have been here in this turn of the innermost loop: they are here now.
     """
-    dominators = _dominators(flow)
+    over = dominators(flow)
     position = {index: i for i, index in enumerate(flow.order)}
     result = {}
     for here in flow.order:
         loop = flow.loop_of.get(here)
         inside = loop.members if loop else frozenset(flow.order)
-        found = {
-            w for w in flow.order[position[here] + 1 :] if w not in inside or not dominators[w] >> here & 1
-        }
+        found = {w for w in flow.order[position[here] + 1 :] if w not in inside or not over[w] >> here & 1}
         innermost = loop
         while loop is not None:
             latches = [m for m in loop.members if loop.header in flow.blocks[m].successors]
-            if loop is not innermost or not all(dominators[m] >> here & 1 for m in latches):
+            if loop is not innermost or not all(over[m] >> here & 1 for m in latches):
                 found.add(loop.header)
             loop = loop.parent
         result[here] = frozenset(found)
     return result
 
 
-def _dominators(flow: Flow) -> dict[int, int]:
+def dominators(flow: Flow) -> dict[int, int]:
     """Blocks on every way to a block, itself included, as bits."""
     every = (1 << len(flow.blocks)) - 1
     before: dict[int, list[int]] = {b.index: [] for b in flow.blocks}

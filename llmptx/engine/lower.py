@@ -14,6 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from llmptx.engine import spins
 from llmptx.engine.access import Address, space_name
 from llmptx.engine.asynchronous import TRACKED
 from llmptx.engine.blocks import (
@@ -90,6 +91,8 @@ def lower(
     if width > 1 and not simple:
         raise NeedsThreads
     shapes = Shapes(program, flow, width, block_dim, check).find() if width > 1 else {}
+    if width > 1 and spins.waits(flow, shapes):
+        raise NeedsThreads
     lowering = _Lowering(program, flow, shapes, block_dim, width, check, approx, bool(syncs), not simple)
     lowering.profile = profile
     return lowering.build()
