@@ -40,6 +40,29 @@ def locked(n: int) -> Run:
     return _locked("locked", n)
 
 
+@kernel(FILE, 1, 40)
+def locked_hard(n: int) -> Run:
+    return _locked("locked_hard", n)
+
+
+@kernel(FILE, (1, 1), (2, 40))
+def tickets(count: int, block: int) -> Run:
+    n = count * block
+    zero = np.zeros(1, np.int32)
+    inputs = {"drawn": zero, "called": zero, "left": zero + 100}
+    order = 100 - 2 * np.arange(n, dtype=np.int32)
+    expect = {"order": order, "drawn": zero + n, "called": zero + n, "left": zero + 100 - 2 * n}
+    return Run("tickets", (count,), (block,), ("drawn", "called", "order", "left"), inputs, expect)
+
+
+@kernel(FILE, 32, 128)
+def relay(block: int) -> Run:
+    x = np.random.default_rng(8).integers(0, 1000, (block // 32, 32), np.int32)
+    carried = np.append(np.cumsum(x[::-1, 31])[::-1], 0)[1:]
+    want = (x + carried[:, None]).astype(np.int32)
+    return Run("relay", (1,), (block,), ("x", "out"), {"x": x}, {"out": want})
+
+
 @kernel(FILE, 1, 2, 7)
 def producer_consumer(rounds: int) -> Run:
     x = np.random.default_rng(3).integers(0, 1000, (rounds, 32), np.int32)

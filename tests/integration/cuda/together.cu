@@ -60,6 +60,54 @@ KERNEL locked(i32 *lock, i32 *value, int n)
     }
 }
 
+// The same without a way out between tries: only independent threads get through.
+KERNEL locked_hard(i32 *lock, i32 *value, int n)
+{
+    int i = global_index();
+    if (i >= n) return;
+    while (atomicCAS(lock, 0, 1) != 0) {
+    }
+    __threadfence();
+    volatile i32 *now = value;
+    now[0] = now[0] + i + 1;
+    __threadfence();
+    atomicExch(lock, 0);
+}
+
+// First come, first served: a ticket a thread, and a number that is called out.
+KERNEL tickets(i32 *drawn, i32 *called, i32 *order, i32 *left)
+{
+    int mine = atomicAdd(drawn, 1);
+    while (((volatile i32 *)called)[0] != mine) __nanosleep(8);
+    __threadfence();
+    order[mine] = *(volatile i32 *)left;
+    *(volatile i32 *)left = order[mine] - 2;
+    __threadfence();
+    if (FAULT != 7) *(volatile i32 *)called = mine + 1;
+}
+
+// Warps hand a number on by flags in shared memory, the last one first.
+KERNEL relay(const i32 *in, i32 *out)
+{
+    __shared__ volatile i32 number, turn;
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    if (threadIdx.x == 0) {
+        number = 0;
+        turn = blockDim.x / 32 - 1;
+    }
+    __syncthreads();
+    while (turn != warp) {
+    }
+    i32 x = in[threadIdx.x] + number;
+    __syncwarp();
+    if (lane == 31) {
+        number = x;
+        __threadfence_block();
+        turn = warp - 1;
+    }
+    out[threadIdx.x] = x;
+}
+
 // Two warps by named barriers: one makes, the other takes, through a shared ring.
 KERNEL producer_consumer(const i32 *in, i32 *out, int rounds)
 {
