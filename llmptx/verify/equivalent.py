@@ -11,7 +11,7 @@ z3 (the `z3-solver` package) is asked for only here. Knows no routine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,8 +35,8 @@ from llmptx.verify import symbolic, walk
 from llmptx.verify.terms import Term, Variables, computed, extended, types_of, widths
 
 TIMEOUT_MS = 3000
-# No sign bit, nor for addresses any near it: a pointer, an offset and a step added stay below.
-_LEAST_BEYOND = {32: 1 << 31, 64: 1 << 49}
+# Bounds that a loop may keep: no sign bit, and room for a step more; for addresses, far from any sign.
+_BOUNDS = {32: (1 << 30, 1 << 31), 64: (1 << 49,)}
 
 
 def proved(original: str, mutant: str) -> bool:
@@ -188,43 +188,39 @@ class _Known:
         if any(target < 0 for _, target in self._branches):
             return []  # a branch that may go anywhere
         lines = [i for i, s in enumerate(self.body) if isinstance(s, Label)]
-        names = [name for name, t in self._types.items() if t.kind in "bsu" and t.width in (32, 64)]
-        held = {(line, name): self._bound(line, name) for line in lines for name in names}
-        held = {key: bound for key, bound in held.items() if bound is not None}
+        names = [name for name, t in self._types.items() if t.kind in "bsu" and t.width in _BOUNDS]
+        held: dict[tuple[int, str, int], Term] = {}
+        for line in lines:
+            for name in names:
+                width = self._types[name].width
+                entering = self.unknown.variable(("entering", line, name), width)
+                if self.register(name, line + 1) is entering:
+                    held.update({(line, name, b): z3.ULT(entering, b) for b in _BOUNDS[width]})
         solver = z3.Solver()
         solver.set("timeout", TIMEOUT_MS // 10)
         solver.add(*self.unknown.facts)
         while True:
-            dropped = [key for key in held if not self._kept(*key, held, solver)]
+            dropped = [key for key in held if not self._kept(*key, held.values(), solver)]
             if not dropped:
                 return list(held.values())
             for key in dropped:
                 del held[key]
 
-    def _bound(self, line: int, name: str) -> Term | None:
-        """None for a register that a line does not find as an unknown: its value is known."""
-        import z3
-
-        width = self._types[name].width
-        value = self.register(name, line + 1)
-        entering = self.unknown.variable(("entering", line, name), width)
-        return z3.ULT(value, _LEAST_BEYOND[width]) if value is entering else None
-
-    def _kept(self, line: int, name: str, held: dict[tuple[int, str], Term], solver: Any) -> bool:
+    def _kept(self, line: int, name: str, bound: int, held: Iterable[Term], solver: Any) -> bool:
         """Whether every way into a line keeps a bound, if all that are held hold."""
         import z3
 
-        label = self.body[line]
+        label, before = self.body[line], self.body[line - 1]
         assert isinstance(label, Label)
-        width = self._types[name].width
         ways = [i for i, target in self._branches if target == line]
-        way_ends = False
-        if isinstance(before := self.body[line - 1], Instruction) and line:
-            way_ends = before.opcode in ("bra", "ret", "exit") and before.guard is None
-        for at in (*ways, *(() if way_ends or not line else (line,))):
-            beyond = z3.UGE(self.register(name, at), _LEAST_BEYOND[width])
+        ends = (
+            isinstance(before, Instruction) and before.opcode in ("bra", "ret", "exit") and not before.guard
+        )
+        if line and not ends:
+            ways.append(line)
+        for at in ways:
             taken = [*self.path(at), *(self._taken(at) if at != line else ())]
-            if solver.check(*held.values(), *taken, beyond) != z3.unsat:
+            if solver.check(*held, *taken, z3.UGE(self.register(name, at), bound)) != z3.unsat:
                 return False
         return True
 

@@ -12,6 +12,12 @@ pytest.importorskip("z3", reason="z3-solver is not installed")
 
 NARROW = "    and.b32 %r3, %r2, 31;\n    mov.b32 %f2, %r3;\n    st.global.f32 [%rd5], %f2;\n"
 LANE = changed(ADD, ("    st.global.f32 [%rd5], %f2;\n", NARROW))
+COUNTING = changed(
+    SUM,
+    ("mov.u32 %r2, 64;", "mov.u32 %r2, 1;"),
+    ("shr.u32 %r2, %r2, 1;", "add.u32 %r2, %r2, 1;"),
+    ("setp.ne.u32 %p, %r2, 0;", "setp.lt.u32 %p, %r2, 64;"),
+)
 GROWING = changed(SUM, ("shr.u32 %r2, %r2, 1", "mul.lo.u32 %r2, %r2, 3"))
 
 MAX_LINE = "    max.NaN.f32 %f2, %f0, %f1;\n"
@@ -49,6 +55,8 @@ OTHER:
         # halves in each round of a loop: its sign never shows
         (SUM, "setp.ge.u32 %p, %r1, %r2", "setp.ge.s32 %p, %r1, %r2"),
         (SUM, "shr.u32 %r2, %r2, 1", "shr.s32 %r2, %r2, 1"),
+        # counts up, and no further than it is let
+        (COUNTING, "setp.lt.u32 %p, %r2, 64", "setp.lt.s32 %p, %r2, 64"),
         # the same accesses by another way
         (ADD, "add.u64 %rd3, %rd3, %rd6;\n", "add.u64 %rd3, %rd3, %rd6;\n    mov.u32 %r2, 7;\n"),
         (ADD, "    @%p bra DONE;\n", "    @%p ret;\n"),
