@@ -529,7 +529,8 @@ def test_seeds_change_who_comes_last() -> None:
 
 def test_a_seed_is_a_schedule_one_can_have_again() -> None:
     data = np.zeros(256, np.uint32)
-    for way in WAYS:
+    # Who comes last is a race, and reported as one in checked mode.
+    for way in ((32, False), (1, False)):
         twice = [answer(LAST, data, 1, grid=(4, 1, 1), way=way, seed=9)[0] for _ in range(2)]
         assert twice[0] == twice[1]
 
