@@ -42,6 +42,7 @@ FAULTS: list[tuple[Kernel, int, tuple[Any, ...]]] = [
     (reduce.sum_dynamic, 7, (2, 64, 1000)),
     (reduce.sum_shuffle, 8, (2, 128, 1000)),
     (reduce.range_twice, 9, (200,)),
+    (reduce.sum_last_block, 10, (7, 1000)),
     (scan.scan_blelloch, 1, (1, 64)),
     (scan.scan_blelloch, 2, (1, 64)),
     (scan.scan_steps, 3, (96,)),
@@ -50,6 +51,7 @@ FAULTS: list[tuple[Kernel, int, tuple[Any, ...]]] = [
     (sort.radix_scatter, 2, (300, 8)),
     (sort.merge, 3, (40, 77)),
     (sort.sort_rows, 4, (50,)),
+    (sort.sort_odd_even, 5, (100,)),
     (histogram.histogram_shared, 1, (1, 500)),
     (histogram.histogram_shared, 2, (1, 500)),
     (histogram.histogram_shared, 3, (1, 500)),
@@ -66,6 +68,7 @@ FAULTS: list[tuple[Kernel, int, tuple[Any, ...]]] = [
     (stencil.heat, 2, (16, 40)),
     (stencil.heat, 3, (8, 16)),
     (stencil.laplace, 4, (5, 4, 3)),
+    (stencil.relax, 5, (70, 6)),
     (fourier.fft, 1, (1, 8)),
     (tensor.mma_pipelined, 1, (40, 33, 64)),
     (tensor.mma_pipelined, 2, (40, 33, 64)),
@@ -75,6 +78,7 @@ FAULTS: list[tuple[Kernel, int, tuple[Any, ...]]] = [
     (control.letters, 3, (40, 30)),
     (control.leave_early, 4, (100,)),
     (control.barriers_in_loops, 5, (64, 3)),
+    (control.recursion, 6, (40,)),
     (digits.crc32, 1, (70, 30)),
     (together.locked, 1, (70,)),
     (together.producer_consumer, 2, (3,)),
@@ -82,10 +86,12 @@ FAULTS: list[tuple[Kernel, int, tuple[Any, ...]]] = [
     (together.frontier, 4, (60,)),
     (together.half_of_a_barrier, 5, (64,)),
     (together.half_of_a_barrier, 6, (64,)),
+    (together.tickets, 7, (2, 40)),
     (models.layer_norm, 1, (1, 100)),
     (models.cross_entropy, 2, (40, 9)),
     (models.kmeans, 3, (150, 40)),
     (models.edit_distance, 4, (45, 70)),
+    (models.kmeans, 5, (150, 5)),
 ]
 BUDGET = 100_000
 
@@ -104,6 +110,12 @@ def test_fault_is_found_where_it_is(kernel: Kernel, number: int, shape: tuple[An
     assert outcome.status == "findings"
     found = found_at(outcome.findings, ptx, kernel.file)
     assert {(kind, line) for line in lines} & found, (found, [f.message for f in outcome.findings])
+
+
+def test_an_output_that_is_not_written_whole_is_told() -> None:
+    kernel = elementwise.rooted_f32
+    outcome = launched(compiled(kernel.file, 6), kernel(100), check=True)
+    assert outcome.unwritten["out"].tolist() == [False] * 99 + [True]
 
 
 def test_every_mark_is_tried() -> None:

@@ -271,7 +271,9 @@ KERNEL barriers_in_loops(const i32 *in, i32 *out, int n, int rounds)
 
 __device__ __noinline__ u32 ackermann(u32 m, u32 n)
 {
-    return m == 0 ? n + 1 : n == 0 ? ackermann(m - 1, 1) : ackermann(m - 1, ackermann(m, n - 1));
+    if (m == 0) return n + 1;
+    if (n == 0 && FAULT != 6) return ackermann(m - 1, 1);
+    return ackermann(m - 1, ackermann(m, n - 1));  // fault 6: resource-limit
 }
 
 KERNEL recursion(const u32 *m, const u32 *n, u32 *out, int count)

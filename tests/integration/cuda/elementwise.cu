@@ -43,7 +43,7 @@ template <typename T> __device__ T rooted(T a, T b, T c) { return sqrt(a < 0 ? -
 KERNEL rooted_f32(const float *a, const float *b, const float *c, float *out, int n)
 {
     int i = global_index();
-    if (FAULT == 1 ? i <= n : i < n)
+    if (FAULT == 1 ? i <= n : FAULT == 6 ? i < n - 1 : i < n)
         out[FAULT == 2 ? i + 1 : i] =  // fault 2: out-of-bounds
             rooted(a[i], b[i], c[i]);  // fault 1: out-of-bounds
     if (FAULT == 3 && i == 0) const_cast<float *>(b)[n / 2] = 1;  // fault 3: input-modified

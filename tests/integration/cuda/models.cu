@@ -125,7 +125,10 @@ KERNEL kmeans(const float2 *points, const float2 *centres, int *nearest, i32 *co
         }
     }
     nearest[i] = at;
-    atomicAdd(&counts[at], 1);
+    if (FAULT == 5)
+        counts[at]++;  // fault 5: data-race
+    else
+        atomicAdd(&counts[at], 1);
     atomicAdd(&sums[2 * at], p.x);
     atomicAdd(&sums[2 * at + 1], p.y);
 }

@@ -99,12 +99,15 @@ KERNEL sum_last_block(const i32 *in, i64 *parts, i64 *out, int n)
         for (int w = 0; w < blockDim.x / 32; w++) x += warps[w];
         parts[blockIdx.x] = x;
         __threadfence();
-        last = atomicInc(&blocks_done, gridDim.x - 1) == gridDim.x - 1;
+        if (FAULT == 10)
+            last = blockIdx.x == gridDim.x - 1;
+        else
+            last = atomicInc(&blocks_done, gridDim.x - 1) == gridDim.x - 1;
     }
     __syncthreads();
     if (last && threadIdx.x == 0) {
         i64 sum = 0;
-        for (int b = 0; b < gridDim.x; b++) sum += ((volatile i64 *)parts)[b];
+        for (int b = 0; b < gridDim.x; b++) sum += ((volatile i64 *)parts)[b];  // fault 10: data-race
         *out = sum;
     }
 }

@@ -101,11 +101,11 @@ KERNEL sort_odd_even(double *keys, int n)
 {
     for (int pass = 0; pass < n; pass++) {
         for (int i = 2 * threadIdx.x + (pass & 1); i + 1 < n; i += 2 * blockDim.x)
-            if (keys[i] > keys[i + 1]) {
+            if (keys[i] > keys[i + 1]) {  // fault 5: data-race
                 double x = keys[i];
-                keys[i] = keys[i + 1];
-                keys[i + 1] = x;
+                keys[i] = keys[i + 1];  // fault 5: data-race
+                keys[i + 1] = x;  // fault 5: data-race
             }
-        __syncthreads();
+        if (FAULT != 5) __syncthreads();
     }
 }

@@ -95,8 +95,8 @@ KERNEL relax(double *both, int n, int steps)
     double *from = both, *to = both + n;
     for (int s = 0; s < steps; s++) {
         for (int i = threadIdx.x; i < n; i += blockDim.x)
-            to[i] = i == 0 || i == n - 1 ? from[i] : (from[i - 1] + from[i + 1]) / 2;
-        __syncthreads();
+            to[i] = i == 0 || i == n - 1 ? from[i] : (from[i - 1] + from[i + 1]) / 2;  // fault 5: data-race
+        if (FAULT != 5) __syncthreads();
         double *other = from;
         from = to;
         to = other;

@@ -78,7 +78,8 @@ KERNEL locked_hard(i32 *lock, i32 *value, int n)
 KERNEL tickets(i32 *drawn, i32 *called, i32 *order, i32 *left)
 {
     int mine = atomicAdd(drawn, 1);
-    while (((volatile i32 *)called)[0] != mine) __nanosleep(8);
+    while (((volatile i32 *)called)[0] != mine)
+        __nanosleep(8);  // fault 7: timeout
     __threadfence();
     order[mine] = *(volatile i32 *)left;
     *(volatile i32 *)left = order[mine] - 2;
