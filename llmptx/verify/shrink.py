@@ -100,8 +100,10 @@ class _Search:
 
     def shape(self, element: int | None) -> None:
         """Fewer indices of each extent, longest first."""
-        if element is not None and self.routine.kind == "elementwise":
-            self.keeps(self._cropped(self.case, "n", [element]))
+        # An access outside a buffer names an element that is not there.
+        here = element is not None and 0 <= element < self.case.extents.get("n", 0)
+        if here and self.routine.kind == "elementwise":
+            self.keeps(self._cropped(self.case, "n", [int(element or 0)]))
         for extent in sorted(self.case.extents, key=lambda e: -self.case.extents[e]):
             whole = self.case
 

@@ -107,6 +107,17 @@ def test_data_are_exact_only_while_that_is_sure(scale: float, structure: str) ->
     assert {c.structure for c in seen[1:]} == {structure}
 
 
+@pytest.mark.parametrize("element", [1, 7, -1])
+def test_an_element_outside_the_buffers_points_nowhere(element: int) -> None:
+    routine = find("numpy.add")
+    one = np.ones(1, np.float32)
+    case = Case("one", {"n": 1}, (one, one), "random")
+    finding = Finding("out-of-bounds", "past the end", element=element)
+    found = shrink(routine, routine.signature("float32"), case, lambda c: (finding,), element=element)
+    assert found is not None
+    assert found.case.extents["n"] <= 1
+
+
 def test_what_does_not_fail_again_is_not_shrunk() -> None:
     routine = find("numpy.negative")
     case = Case("fine", {"n": 1}, (np.ones(1, np.float32),))
