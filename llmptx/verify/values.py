@@ -260,6 +260,7 @@ def _special_to(domain: str, dtype: str) -> dict[str, Draw]:
             dtype
         )
         extra["huge"] = lambda rng, n: _log_uniform(rng, n, dtype, 12, _EXPONENTS[dtype][1])
+        extra["hard"] = lambda rng, n: _signed(rng, rng.choice(hard_angles(dtype), n))
     elif domain in ("sigmoid", "expit"):
         reach = {"sigmoid": 6.5, "expit": 120.0}[domain] * (
             1 if dtype == "float32" or domain == "sigmoid" else 6.3
@@ -267,6 +268,33 @@ def _special_to(domain: str, dtype: str) -> dict[str, Draw]:
         extra["bend"] = lambda rng, n: rng.uniform(-1.5, 1.5, n).astype(dtype)
         extra["whole range"] = lambda rng, n: rng.uniform(-reach, reach, n).astype(dtype)
     return extra
+
+
+@lru_cache(maxsize=2)
+def hard_angles(dtype: str) -> Array:
+    """Numbers of almost every size that lie nearest to multiples of pi/2: what is left has fewest true digits.
+
+    The nearest m 2^e are those whose m is the denominator of a convergent of 2^e / (pi/2).
+    """
+    import gmpy2
+
+    precision = _MANTISSA[dtype] + 1
+    last = _EXPONENTS[dtype][1] - precision + 1
+    scale = last + 4 * precision  # bits after the point
+    with gmpy2.context(gmpy2.get_context(), precision=scale + 8):
+        half_turn = int(gmpy2.mul_2exp(gmpy2.const_pi(), scale - 1))
+    found = []
+    for exponent in range(2 - precision, last + 1):
+        numerator, denominator = 1 << (exponent + scale), half_turn
+        before, q = 0, 1
+        while q < 1 << precision:
+            if q >= 1 << (precision - 8):
+                found.append(math.ldexp(q, exponent))
+            numerator, denominator = denominator, numerator % denominator
+            before, q = q, numerator // denominator * q + before
+    result = np.array(found, dtype)
+    result.flags.writeable = False
+    return result
 
 
 def _integers(dtype: str, domain: str) -> dict[str, Draw]:

@@ -10,7 +10,7 @@ import pytest
 from llmptx.record import Level, Routine, Signature
 from llmptx.routines import catalog, find
 from llmptx.verify.inputs import Case, cases
-from llmptx.verify.values import lattice
+from llmptx.verify.values import hard_angles, lattice
 
 EVERY = [(routine, s) for routine in catalog().values() for s in routine.signatures]
 IDS = [f"{routine.name}-{s.dtype}" for routine, s in EVERY]
@@ -188,3 +188,32 @@ def test_rows_to_sort_come_in_every_arrangement() -> None:
         "all NaN",
         "any bits",
     }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_longer_than_shared_memory_holds_are_random_and_have_nan(dtype: str) -> None:
+    long = [case for case in made("numpy.sort", dtype) if case.extents["n"] > 2048]
+    rows = {(case.extents["n"], case.label.rpartition(", ")[2]) for case in long}
+    assert {(n, fill) for n in (2049, 4097) for fill in ("random", "special values")} <= rows
+
+
+def test_a_second_pass_over_tiles_has_work_for_every_thread() -> None:
+    lengths = [case.extents["n"] for case in made("numpy.sum", "float32", interesting=(256, 4096))]
+    assert max(lengths) > 256 * 4096
+    assert max(case.extents["n"] for case in made("numpy.sum", "float32")) < 1 << 17
+
+
+def test_rows_are_more_than_16_bits_count() -> None:
+    for name in ("numpy.sum", "numpy.cumsum", "numpy.sort"):
+        assert max(case.extents["outer"] for case in made(name, "float32")) > 1 << 16
+
+
+@pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-6), ("float64", 1e-14)])
+def test_hard_angles_lie_near_multiples_of_half_pi_in_most_binades(dtype: str, near: float) -> None:
+    mpmath = pytest.importorskip("mpmath")
+    angles = hard_angles(dtype)
+    binades = set(range(2, np.finfo(dtype).maxexp + 1))
+    assert len(binades & set(np.frexp(angles)[1].tolist())) > 0.9 * len(binades)
+    with mpmath.workprec(1500):
+        turns = [mpmath.mpf(float(x)) / (mpmath.pi / 2) for x in angles[::11]]
+        assert float(np.median([float(abs(t - mpmath.nint(t))) for t in turns])) < near
