@@ -116,15 +116,16 @@ def judged(task: Task, mutant: Mutant, pool: Pool) -> Row:
     verdict = verify(mutant.text, task.routine.name, task.signature.dtype, pool=pool)
     spent = round(time.perf_counter() - began, 4)
     same = verdict.passed and proved(task.text, mutant.text)
+    found = tuple(dict.fromkeys(f.kind for f in verdict.findings))
     return Row(
         *about,
         outcome="proved" if same else "survived" if verdict.passed else "killed",
         stage="" if verdict.passed else verdict.stages[-1].name,
-        found=tuple(dict.fromkeys(f.kind for f in verdict.findings)),
+        found=found,
         message=verdict.findings[0].message if verdict.findings else "by z3" if same else "",
         seconds=spent,
         stages=stages(verdict),
-        habit=habit(task, mutant.text, pool),
+        habit="timeout" not in found and habit(task, mutant.text, pool),  # whoever runs it sees it hang
     )
 
 

@@ -17,7 +17,7 @@ from llmptx.verify.judge import Runs
 from llmptx.verify.plan_run import PlanError, job, results
 
 TRIALS = 5
-SECONDS = 20.0
+SECONDS = 5.0
 
 _EXACT = (
     *("add", "subtract", "multiply", "divide", "negative", "absolute", "square", "sqrt", "reciprocal"),
