@@ -16,6 +16,7 @@ SOURCES = Path(__file__).parent / "cuda"
 TEXTS = Path(__file__).parent / "ptx"
 _LOC = re.compile(r"\s*\.loc\s+(\d+)\s+(\d+)\s+\d+(?:.*inlined_at\s+(\d+)\s+(\d+))?")
 _FILE = re.compile(r'\s*\.file\s+(\d+)\s+"([^"]*)"')
+_KERNEL = re.compile(r"^KERNEL (\w+)\((?:[^\n]*\}$|.*?^\})", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"fault ([\d, ]+): ([a-z-]+)")
 
 
@@ -29,8 +30,10 @@ def include_folder() -> Path | None:
 
 
 @cache
-def compiled(file: str, fault: int = 0) -> str:
+def compiled(file: str, fault: int = 0, alone: str = "") -> str:
     """PTX for sm_80 with line information, of a file of `cuda/`, with one of its faults switched on.
+
+    alone: a kernel to compile without the others, which takes less time.
 
     A file of `ptx/` is given as it is. A first line may name more options: `// options: -fmad=false`.
     Skips the test where NVRTC or the headers are missing; raises RuntimeError with the compiler's log
@@ -43,6 +46,8 @@ def compiled(file: str, fault: int = 0) -> str:
     if headers is None:
         pytest.skip("cuda_fp16.h is missing: needs nvidia-cuda-runtime")
     source = (SOURCES / file).read_text()
+    if alone:
+        source = _KERNEL.sub(lambda m: m[0] if m[1] == alone else "\n" * m[0].count("\n"), source)
     first = source.partition("\n")[0]
     more = first.removeprefix("// options:").split() if first.startswith("// options:") else []
     options = ["--gpu-architecture=compute_80", "-lineinfo", f"-I{headers}", f"-I{SOURCES}"]

@@ -105,16 +105,17 @@ def found_at(findings: tuple[Finding, ...], ptx: str, file: str) -> set[tuple[st
 )
 def test_fault_is_found_where_it_is(kernel: Kernel, number: int, shape: tuple[Any, ...]) -> None:
     kind, lines = marks(kernel.file)[number]
-    ptx = compiled(kernel.file, number)
-    outcome = launched(ptx, kernel(*shape), check=True, budget=BUDGET)
+    run = kernel(*shape)
+    ptx = compiled(kernel.file, number, run.entry)
+    outcome = launched(ptx, run, check=True, budget=BUDGET)
     assert outcome.status == "findings"
     found = found_at(outcome.findings, ptx, kernel.file)
     assert {(kind, line) for line in lines} & found, (found, [f.message for f in outcome.findings])
 
 
 def test_an_output_that_is_not_written_whole_is_told() -> None:
-    kernel = elementwise.rooted_f32
-    outcome = launched(compiled(kernel.file, 6), kernel(100), check=True)
+    run = elementwise.rooted_f32(100)
+    outcome = launched(compiled("elementwise.cu", 6, run.entry), run, check=True)
     assert outcome.unwritten["out"].tolist() == [False] * 99 + [True]
 
 
