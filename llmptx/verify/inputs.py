@@ -24,7 +24,7 @@ _SAMPLE = 3000
 _USUAL_BLOCK = 256
 _MOST_EDGES = 6
 _LONG_ROW = 512
-_MANY = 66_001  # rows, and so blocks of many kernels: more than 16 bits count
+_MANY = 1 << 17  # rows, and so blocks of many kernels: 16 bits do not count them, and would make 0 of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,11 @@ def _large(rng: Generator) -> int:
 
 
 def _twofold(edges: Sequence[int], rng: Generator) -> list[int]:
-    """A length that keeps every thread of a second pass busy, where tiles and blocks tell of one."""
+    """A length that keeps threads of a second pass busy, some twice, where tiles and blocks tell of one."""
     if len(edges) < 2:
         return []
     product = edges[-1] * edges[-2]
-    return [product + int(rng.integers(1, 500))] if 100_000 < product <= 1 << 21 else []
+    return [product + 32 * edges[-1] + int(rng.integers(1, 500))] if 100_000 < product <= 1 << 21 else []
 
 
 # -- elementwise

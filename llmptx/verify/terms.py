@@ -36,6 +36,8 @@ class Variables:
         self._variables: dict[object, Term] = {}
         launches = [launch for launch in plan.launches if launch.entry == entry]
         self._block = launches[0].block if len({launch.block for launch in launches}) == 1 else None
+        grids = [launch.grid for launch in launches]
+        self._grid = grids[0] if len(set(grids)) == 1 else None
 
     def variable(self, key: object, width: int, below: int | None = None) -> Term:
         """The unknown of a key."""
@@ -60,8 +62,14 @@ class Variables:
                 return z3.BitVecVal(size, 32)
             below = size + (base == "%ntid")
         elif base in ("%ctaid", "%nctaid") and place >= 0:
-            below = (2**31 - 1 if place == 0 else 65535) + (base == "%nctaid")
+            below = self._blocks(place) + (base == "%nctaid")
         return None if below is None else self.variable(("special", name), 32, below)
+
+    def _blocks(self, place: int) -> int:
+        """The most blocks along an axis: as the plan says where that is a number."""
+        if self._grid and self._grid[place].operator == "int":
+            return self._grid[place].value
+        return 2**31 - 1 if place == 0 else 65535
 
     def parameter(self, name: str) -> Term:
         """A 64-bit parameter: an extent or an address."""

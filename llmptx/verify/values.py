@@ -272,7 +272,7 @@ def _special_to(domain: str, dtype: str) -> dict[str, Draw]:
 
 @lru_cache(maxsize=2)
 def hard_angles(dtype: str) -> Array:
-    """Numbers of almost every size that lie nearest to multiples of pi/2: what is left has fewest true digits.
+    """Numbers of almost every size nearest to multiples of pi/2: what is left has the fewest true digits.
 
     The nearest m 2^e are those whose m is the denominator of a convergent of 2^e / (pi/2).
     """

@@ -45,6 +45,8 @@ OTHER:
         (ADD, "cvt.u64.u32 %rd0, %r2", "cvt.s64.s32 %rd0, %r2"),
         (ADD, "cvt.u64.u32 %rd0, %r2", "cvt.u64.u8 %rd0, %r2"),
         (ADD, "mul.wide.u32 %rd1, %r0, %r1", "mul.wide.s32 %rd1, %r0, %r1"),
+        # the plan says how many blocks there are
+        (ADD.replace("ceil_div(n,256)", "65536"), "mul.wide.u32 %rd1, %r0", "mul.wide.s32 %rd1, %r0"),
         # extents are below 2^47, and so is what they bound
         (ADD, "setp.ge.u64 %p, %rd0, %rd2", "setp.ge.s64 %p, %rd0, %rd2"),
         (ADD, "shl.b64 %rd6, %rd0, 2", "mul.lo.u64 %rd6, %rd0, 4"),
