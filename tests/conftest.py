@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -24,6 +25,10 @@ from llmptx.record import (
 from llmptx.routines import find
 
 MakeRecord = Callable[..., Record]
+
+# Where the suite is started in the background, SIGINT comes ignored, and every child would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KERNEL = """\
 //@ launch entry=k grid=ceil_div(n,256) block=256
