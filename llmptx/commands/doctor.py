@@ -29,7 +29,7 @@ class Fact:
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
     """What this machine has, and what each thing adds; exit 5 where one that is needed is missing."""
-    facts = [*_engine(), *_toolchain(), *_gpu(), *_models()]
+    facts = [*_engine(), _isolation(), *_toolchain(), *_gpu(), *_models()]
     if as_json:
         print_json(facts)
     else:
@@ -59,6 +59,14 @@ def _engine() -> Iterator[Fact]:
         yield Fact("cpu", True, what, "a warp runs as vectors of these")
     except (ImportError, OSError, RuntimeError) as error:
         yield Fact("llvmlite", False, f"cannot be used: {error}", adds, needed=True)
+
+
+def _isolation() -> Fact:
+    from llmptx.run.confine import measures
+
+    held = measures()
+    what = "; ".join(name if holds else f"not here: {name}" for name, holds in held.items())
+    return Fact("isolation", all(held.values()), what, "keeps what a candidate's process does in that process")
 
 
 def _toolchain() -> Iterator[Fact]:

@@ -11,23 +11,19 @@ lacks is left out.
 from __future__ import annotations
 
 import array
-import contextlib
-import ctypes
 import importlib
 import mmap
 import os
 import pickle
-import resource
-import signal
 import socket
 import struct
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding
+from llmptx.run import confine
 from llmptx.run.job import Job, Outcome
 from llmptx.run.wire import LENGTH, encode
 
@@ -37,20 +33,18 @@ FORK = b"f"
 REAP = b"r"
 PID = struct.Struct("<i")
 
-ADDRESS_SPACE = 1 << 44  # reservations without memory behind them are cheap: sparse arenas want terabytes
 WINDOW = 1 << 24  # bytes both sides see: through a socket, results cost more than making them
-OPEN_FILES = 64
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
-_PR_SET_PDEATHSIG = 1
 
 
 def main(control: int, runner: str, confined: bool) -> None:
     """Serves the control socket until it closes. `runner` is `module:function`."""
     module, _, name = runner.partition(":")
-    run: Runner = getattr(importlib.import_module(module), name)
+    imported = importlib.import_module(module)
+    run: Runner = getattr(imported, name)
     if confined:
-        _cut_network()
+        confine.cut_network()
+        # The forks can open no file: what is imported on first use must be here before they are made.
+        getattr(imported, "warm_up", lambda: None)()
     with socket.socket(fileno=control) as sock:
         sock.sendall(b"!")
         while True:
@@ -87,11 +81,12 @@ def _fork(control: socket.socket, fds: list[int], run: Runner, confined: bool) -
         return pid
     try:
         control.close()
-        _die_with(parent)
-        if confined:
-            _confine()
+        confine.die_with(parent)
         window = memoryview(mmap.mmap(fds[1], WINDOW)) if len(fds) > 1 else None
         with socket.socket(fileno=fds[0]) as sock:
+            if confined:
+                confine.limit()
+                confine.filter_calls([sock.fileno(), sys.stderr.fileno()])
             _serve(sock, run, window)
     except BaseException:
         traceback.print_exc()
@@ -138,40 +133,6 @@ def _read(sock: socket.socket, size: int) -> bytearray | None:
 def _write(sock: socket.socket, pieces: Iterable[bytes | memoryview]) -> None:
     for piece in pieces:
         sock.sendall(piece)
-
-
-def _die_with(parent: int) -> None:
-    """Asks to be killed when the warm process goes, whatever the candidate is doing by then."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
-def _confine() -> None:
-    """No cores, no new processes or threads, few files; first to go when memory runs out."""
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
-    _limit(resource.RLIMIT_AS, ADDRESS_SPACE)
-    if hasattr(resource, "RLIMIT_NPROC"):
-        _limit(resource.RLIMIT_NPROC, 0)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
-
-
-def _limit(what: int, value: int) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        _, hard = resource.getrlimit(what)
-        new = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (new, new))
-
-
-def _cut_network() -> None:
-    """An empty network of its own, where the system lets us."""
-    with contextlib.suppress(OSError, AttributeError):
-        libc: Any = ctypes.CDLL(None)
-        if libc.unshare(_CLONE_NEWNET) != 0:
-            libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
 def start(arguments: list[str]) -> None:

@@ -291,6 +291,7 @@ def _death(code: int | None, error: Exception) -> str:
         signal.SIGKILL: ": most likely out of memory",
         signal.SIGILL: ": a trap",
         signal.SIGFPE: ": an arithmetic trap",
+        signal.SIGSYS: ": a system call, which no kernel makes",
     }
     why = causes.get(-code, "")
     return f"the kernel's process died of {name}{why}"

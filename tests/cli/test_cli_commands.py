@@ -273,6 +273,14 @@ def test_doctor_names_what_is_needed(llm):
     assert result.exit_code == 0
 
 
+def test_doctor_says_what_keeps_a_candidate_apart(llm, monkeypatch):
+    held = {"no network": True, "limits": True, "system calls filtered": False}
+    monkeypatch.setattr("llmptx.run.confine.measures", lambda: held)
+    facts = {fact["name"]: fact for fact in json.loads(llm("doctor", "--json").stdout)}
+    assert facts["isolation"]["what"] == "no network; limits; not here: system calls filtered"
+    assert not facts["isolation"]["found"]
+
+
 def test_doctor_says_5_where_ptxas_is_missing(llm, monkeypatch):
     import llmptx.toolchain.ptxas as toolchain
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import mmap
 import os
-import resource
 import signal
 import socket
 import time
@@ -100,16 +101,11 @@ def _environment(job: Job) -> Outcome:
     return Outcome("findings", findings=(Finding("crash", names),))
 
 
-def _limits(job: Job) -> Outcome:
-    core = resource.getrlimit(resource.RLIMIT_CORE)[0]
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return Outcome("ok", buffers={"out": np.array([core, files], np.int64)})
-
-
 def _connect(job: Job) -> Outcome:
     _, port = job.ptx.split()
     try:
-        socket.create_connection(("127.0.0.1", int(port)), timeout=2).close()
+        with socket.socket() as sock:
+            sock.connect(("127.0.0.1", int(port)))
         reached = 1
     except OSError:
         reached = 0
@@ -123,10 +119,34 @@ def _widen(job: Job) -> Outcome:
 def _forge(job: Job) -> Outcome:
     """Writes bytes of its own choosing on the socket the answer goes by."""
     _, text = job.ptx.split(maxsplit=1)
-    raw = bytes.fromhex(text)
     for fd in range(3, 64):
-        try:
-            socket.socket(fileno=os.dup(fd)).sendall(raw)
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):
+            os.write(fd, bytes.fromhex(text))
     return _hang(job)
+
+
+def _syscall(job: Job) -> Outcome:
+    """Machine code that makes the system call of that number with those arguments; answers with its result."""
+    _, machine, *words = job.ptx.split()
+    code = {
+        # mov rax, rdi; mov rdi, rsi; ... as the C convention has its arguments one place on; syscall; ret
+        "x86_64": "4889f8 4889f7 4889d6 4889ca 4d89c2 4d89c8 4c8b4c2408 0f05 c3",
+        # mov x8, x0; mov x0, x1; ... svc #0; ret
+        "aarch64": "e80300aa e00301aa e10302aa e20303aa e30304aa e40305aa e50306aa 010000d4 c0035fd6",
+    }[machine]
+    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(bytes.fromhex(code))
+    start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    call = ctypes.CFUNCTYPE(ctypes.c_long, *[ctypes.c_long] * 7)(start)
+    numbers = [int(word) if word.lstrip("-").isdigit() else _address(word) for word in words]
+    result = call(*numbers, *[0] * (7 - len(numbers)))
+    return Outcome("ok", buffers={"out": np.array([result, 0], np.int64)})
+
+
+_TEXTS: list[object] = []
+
+
+def _address(text: str) -> int:
+    """Where a string now stands in memory."""
+    _TEXTS.append(ctypes.create_string_buffer(text.encode()))
+    return ctypes.addressof(_TEXTS[-1])  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,11 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmptx.record import Finding
+from llmptx.run import confine
 from llmptx.run.job import Buffer, Job, Outcome
 from llmptx.run.wire import LENGTH, WireError, decode, encode
 from llmptx.run.worker import Pool, Worker, WorkerError
 
 RUNNER = "tests.run.runners:act"
+MEASURES = confine.measures()
 
 
 @pytest.fixture(scope="module")
@@ -103,20 +106,36 @@ def test_the_child_sees_no_secrets(worker: Worker, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_child_is_limited(worker: Worker) -> None:
-    assert worker.run(job("limits"), 10).buffers["out"].tolist() == [0, 64]
+    pid = int(worker.run(job("pid"), 10).buffers["out"][0])
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    soft = {line[:26].strip(): line[26:].split()[0] for line in lines}
+    assert soft["Max core file size"] == soft["Max processes"] == "0"
+    assert soft["Max open files"] == str(confine.OPEN_FILES)
+    assert soft["Max address space"] == str(confine.ADDRESS_SPACE)
+    assert soft["Max cpu time"] == str(confine.CPU_SECONDS)
+    assert soft["Max file size"] == str(confine.FILE_BYTES)
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "1000"
 
 
 def test_the_child_reaches_no_network_where_the_system_can_forbid_it(worker: Worker) -> None:
+    worker.run(job("double"), 10)
+    assert worker._process is not None
+    own = os.stat("/proc/self/ns/net").st_ino
+    if not MEASURES["no network"]:
+        pytest.skip("this system lets us have no network namespace")
+    assert os.stat(f"/proc/{worker._process.pid}/ns/net").st_ino != own
+    assert os.stat(f"/proc/{worker.pid}/ns/net").st_ino != own
+
+
+def test_a_connection_is_refused_or_ends_the_process(worker: Worker) -> None:
+    if not any(MEASURES[name] for name in ("no network", "system calls filtered")):
+        pytest.skip("this system can forbid neither network nor system calls")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        reached = worker.run(job(f"connect {port}"), 10).buffers["out"][0]
+        outcome = worker.run(job(f"connect {port}"), 10)
         with socket.create_connection(("127.0.0.1", port), timeout=2):
             pass
-    own = os.stat("/proc/self/ns/net").st_ino
-    assert worker._process is not None
-    if os.stat(f"/proc/{worker._process.pid}/ns/net").st_ino == own:
-        pytest.skip("this system lets us have no network namespace")
-    assert reached == 0
+    assert outcome.status == "crash" or outcome.buffers["out"][0] == 0
 
 
 def test_an_array_nobody_asked_for_is_refused(worker: Worker) -> None:
