@@ -66,7 +66,7 @@ def _isolation() -> Fact:
 
     held = measures()
     what = "; ".join(name if holds else f"not here: {name}" for name, holds in held.items())
-    return Fact("isolation", all(held.values()), what, "keeps what a candidate's process does in that process")
+    return Fact("isolation", all(held.values()), what, "keeps what a candidate does within its process")
 
 
 def _toolchain() -> Iterator[Fact]:

@@ -126,7 +126,7 @@ def _forge(job: Job) -> Outcome:
 
 
 def _syscall(job: Job) -> Outcome:
-    """Machine code that makes the system call of that number with those arguments; answers with its result."""
+    """Machine code that makes the system call of that number; answers with its result."""
     _, machine, *words = job.ptx.split()
     code = {
         # mov rax, rdi; mov rdi, rsi; ... as the C convention has its arguments one place on; syscall; ret
