@@ -1,273 +1,216 @@
-"""The CPU engine beside numpy, in one process: `python benchmarks/engine.py [--json]`."""
+"""What the CPU engine's speed is, beside numpy, C loops and its own other modes, in one run.
+
+`python benchmarks/engine.py [--json] [--repeats N] [--log2 N]`
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
-from typing import Any
+from statistics import median
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
+from speed import loops
+from speed.cases import Case, cases, elementwise
+from speed.kernel import HERE
+from speed.timing import Row, best, geometric_mean
 
-from llmptx import Module
+from llmptx.engine import compile_entry
+from llmptx.ptx import parse
 
-N = 1 << 20
-SIDE = 128
-
-SAXPY = """\
-.version 8.0
-.target sm_80
-.address_size 64
-.visible .entry saxpy(.param .u64 n, .param .f32 a, .param .u64 x, .param .u64 y, .param .u64 out)
-{
-    .reg .pred %p;
-    .reg .f32 %f<4>;
-    .reg .b32 %r<4>;
-    .reg .u64 %n, %i, %at, %x, %y, %out;
-    ld.param.u64 %n, [n];
-    ld.param.f32 %f0, [a];
-    ld.param.u64 %x, [x];
-    ld.param.u64 %y, [y];
-    ld.param.u64 %out, [out];
-    mov.u32 %r1, %ctaid.x;
-    mov.u32 %r2, %tid.x;
-    mad.lo.u32 %r3, %r1, 256, %r2;
-    cvt.u64.u32 %i, %r3;
-    setp.ge.u64 %p, %i, %n;
-    @%p ret;
-    shl.b64 %i, %i, 2;
-    add.u64 %at, %x, %i;
-    ld.global.f32 %f1, [%at];
-    add.u64 %at, %y, %i;
-    ld.global.f32 %f2, [%at];
-    fma.rn.f32 %f3, %f0, %f1, %f2;
-    add.u64 %at, %out, %i;
-    st.global.f32 [%at], %f3;
-    ret;
+# Milliseconds at 2**20 float32 (matmul: 128 rows) on a machine like this one, measured once and stated to us:
+# gpuocelot's emulator, its LLVM back end, a loop in C.
+OCELOT = {
+    "saxpy": (406.0, 53.0, 0.09),
+    "block_sum": (652.0, 197.0, 0.10),
+    "matmul": (371.0, 2.3, 0.1),
+    "expf_each": (701.0, 62.0, 3.0),
 }
-"""
-
-# One partial sum a block of 256, by halving in shared memory.
-BLOCK_SUM = """\
-.version 8.0
-.target sm_80
-.address_size 64
-.visible .entry block_sum(.param .u64 x, .param .u64 out)
-{
-    .reg .pred %p;
-    .reg .f32 %f<4>;
-    .reg .b32 %r<6>;
-    .reg .u64 %x, %out, %at;
-    .shared .align 4 .b8 partial[1024];
-    ld.param.u64 %x, [x];
-    ld.param.u64 %out, [out];
-    mov.u32 %r0, %tid.x;
-    mov.u32 %r1, %ctaid.x;
-    mad.lo.u32 %r2, %r1, 256, %r0;
-    mad.wide.u32 %at, %r2, 4, %x;
-    ld.global.f32 %f0, [%at];
-    mov.u32 %r3, partial;
-    mad.lo.u32 %r3, %r0, 4, %r3;
-    st.shared.f32 [%r3], %f0;
-    mov.u32 %r4, 128;
-HALVE:
-    bar.sync 0;
-    setp.ge.u32 %p, %r0, %r4;
-    @%p bra NEXT;
-    mad.lo.u32 %r5, %r4, 4, %r3;
-    ld.shared.f32 %f1, [%r5];
-    ld.shared.f32 %f2, [%r3];
-    add.rn.f32 %f2, %f2, %f1;
-    st.shared.f32 [%r3], %f2;
-NEXT:
-    shr.u32 %r4, %r4, 1;
-    setp.ne.u32 %p, %r4, 0;
-    @%p bra HALVE;
-    setp.ne.u32 %p, %r0, 0;
-    @%p ret;
-    ld.shared.f32 %f3, [partial];
-    mad.wide.u32 %at, %r1, 4, %out;
-    st.global.f32 [%at], %f3;
-    ret;
-}
-"""
-
-# One thread an element of C = A B, row-major, SIDE x SIDE; block (32, 8).
-MATMUL = f"""\
-.version 8.0
-.target sm_80
-.address_size 64
-.visible .entry matmul(.param .u64 a, .param .u64 b, .param .u64 c)
-{{
-    .reg .pred %p;
-    .reg .f32 %f<4>;
-    .reg .b32 %col, %row, %k, %t;
-    .reg .u64 %a, %b, %c;
-    ld.param.u64 %a, [a];
-    ld.param.u64 %b, [b];
-    ld.param.u64 %c, [c];
-    mov.u32 %t, %ctaid.x;
-    mov.u32 %col, %tid.x;
-    mad.lo.u32 %col, %t, 32, %col;
-    mov.u32 %t, %ctaid.y;
-    mov.u32 %row, %tid.y;
-    mad.lo.u32 %row, %t, 8, %row;
-    mad.wide.u32 %a, %row, {4 * SIDE}, %a;
-    mad.wide.u32 %b, %col, 4, %b;
-    mad.lo.u32 %t, %row, {SIDE}, %col;
-    mad.wide.u32 %c, %t, 4, %c;
-    mov.f32 %f0, 0f00000000;
-    mov.u32 %k, {SIDE};
-NEXT:
-    ld.global.f32 %f1, [%a];
-    ld.global.f32 %f2, [%b];
-    fma.rn.f32 %f0, %f1, %f2, %f0;
-    add.u64 %a, %a, 4;
-    add.u64 %b, %b, {4 * SIDE};
-    sub.u32 %k, %k, 1;
-    setp.ne.u32 %p, %k, 0;
-    @%p bra NEXT;
-    st.global.f32 [%c], %f0;
-    ret;
-}}
-"""
+AGAINST_C = ("block_sum", "block_max", "block_scan", "shuffle_scan", "matmul_tiled", "stencil")
+CHECKED = ("saxpy", "expf_each", "block_sum", "block_max", "block_scan", "matmul", "stencil", "block_sort")
+SCALING = {"expf_each": True, "sinf_each": True, "matmul_tiled": True, "saxpy": False}
 
 
 @dataclass(frozen=True)
-class Row:
-    """Best times in milliseconds; `target` is the ratio to reach, where there is one."""
+class Section:
+    """A table: `note` says what the ratio is of what."""
 
-    name: str
-    engine_ms: float
-    numpy_ms: float
-    ratio: float
-    target: float | None
-    compile_ms: float
+    title: str
+    note: str
+    rows: Sequence[Row]
 
 
-def best(engine: Callable[[], Any], reference: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """Least seconds of each, taken in turns so that both see the same machine."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
-        for run, kept in zip((engine, reference), times, strict=True):
-            start = time.perf_counter()
-            run()
-            kept.append(time.perf_counter() - start)
-    return min(times[0]), min(times[1])
+def against_numpy(log2: int, repeats: int) -> Section:
+    rows = []
+    for each in elementwise(1 << log2):
+        ms = best(
+            {"one thread": each.kernel.fast(1), "all": each.kernel.fast(_cores()), "numpy": each.numpy},
+            repeats,
+        )
+        np.testing.assert_allclose(each.kernel.out, each.want, 1e-4, 1e-5, err_msg=each.name)
+        rows.append(Row(each.name, ms, ms["all"] / ms["numpy"]))
+    mean = geometric_mean(row.ratio for row in rows if row.ratio)
+    one = geometric_mean(row.ms["one thread"] / row.ms["numpy"] for row in rows)
+    note = f"engine as it comes / numpy; one thread alone: {one:.2f}"
+    return Section("numpy", note, [*rows, Row("geometric mean", {}, mean, 1.0)])
 
 
-def measure(
-    name: str,
-    text: str,
-    entry: str,
-    grid: tuple[int, ...],
-    block: tuple[int, ...],
-    args: tuple[Any, ...],
-    reference: Callable[[], Any],
-    check: Callable[[], None],
-    target: float | None,
-    repeats: int,
-) -> Row:
-    """Runs once to compile and to check the answer, then times."""
-    function = Module(text).get_function(entry)
-    start = time.perf_counter()
-    function(grid, block, args)
-    compiling = time.perf_counter() - start
-    reference()
-    check()
-    engine, other = best(lambda: function(grid, block, args), reference, repeats)
-    return Row(name, engine * 1e3, other * 1e3, engine / other, target, compiling * 1e3)
+def against_c(found: dict[str, Case], repeats: int) -> Section:
+    library = loops.compiled()
+    command = " ".join(loops.COMMAND[:3])
+    if library is None:
+        return Section("C", "skipped: there is no gcc on this machine", [])
+    rows = []
+    for name in AGAINST_C:
+        case = found[name]
+        loop = loops.bound(library, name, case.loop)
+        one = case.kernel.fast(1)
+        ms = best({"one thread": one, "all": case.kernel.fast(_cores()), "C": loop}, repeats)
+        case.agree(case.kernel.out)
+        outputs = [a for a in case.loop if hasattr(a, "shape") and a.shape == case.kernel.out.shape]
+        case.agree(outputs[-1])
+        rows.append(Row(name, ms, ms["one thread"] / ms["C"], 3.0))
+    return Section("C", f"one thread of the engine / the same algorithm by {command}, one thread", rows)
 
 
-def rows(repeats: int) -> list[Row]:
-    rng = np.random.default_rng(7)
-    x, y = (rng.standard_normal(N, np.float32) for _ in range(2))
-    out, want = np.empty_like(x), np.empty_like(x)
-    a = np.float32(1.25)
+def checked(found: dict[str, Case], repeats: int) -> Section:
+    rows = []
+    for name in CHECKED:
+        kernel = found[name].kernel
+        ms = best({"fast": kernel.fast(1), "checked": kernel.checked()}, max(3, repeats // 5))
+        rows.append(Row(name, ms, ms["checked"] / ms["fast"], 10.0))
+    mean = geometric_mean(row.ratio for row in rows if row.ratio)
+    return Section(
+        "checked", "all sanitizers / none, one thread each", [*rows, Row("geometric mean", {}, mean, 10.0)]
+    )
 
-    def saxpy() -> None:
-        np.multiply(x, a, out=want)
-        np.add(want, y, out=want)
 
-    def near(got: Any, wanted: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
-        np.testing.assert_allclose(got, wanted, rtol, atol)
+def compiling(repeats: int) -> Section:
+    """Of kernels.ptx: one entry at a time, from text to machine code."""
+    text = (HERE / "kernels.ptx").read_text()
+    head, *entries = text.split(".visible .entry ")
+    rows = []
+    for entry in entries:
+        name = entry.partition("(")[0]
+        alone = f"{head}.visible .entry {entry}"
+        ms: dict[str, list[float]] = {"parse": [], "compile": [], "compile checked": []}
+        for _ in range(max(3, repeats // 10)):
+            start = time.process_time()
+            tree = parse(alone)
+            ms["parse"].append(time.process_time() - start)
+            for check in (False, True):
+                start = time.process_time()
+                compile_entry(tree, name, (32, 8, 1), check=check)
+                ms["compile checked" if check else "compile"].append(time.process_time() - start)
+        least = {phase: min(times) * 1e3 for phase, times in ms.items()}
+        rows.append(Row(name, least, least["parse"] + least["compile"]))
+    small = median(row.ratio for row in rows if row.ratio)
+    return Section(
+        "compile",
+        "ms of one core from text to machine code, fast mode",
+        [*rows, Row("median", {}, small, 30.0)],
+    )
 
-    exp = (files("llmptx") / "llm/offline/numpy/exp/float32.2.ptx").read_text()
-    partial = np.empty(N // 256, np.float32)
-    left, right = (rng.standard_normal((SIDE, SIDE), np.float32) for _ in range(2))
-    product, wanted = np.empty_like(left), np.empty_like(left)
-    blocks = (N // 256,)
+
+def scaling(found: dict[str, Case], repeats: int) -> Section:
+    if _cores() < 2:
+        return Section("scaling", "skipped: one core", [])
+    rows = []
+    for name, computes in SCALING.items():
+        kernel = found[name].kernel
+        ms = best({"one thread": kernel.fast(1), "two threads": kernel.fast(2)}, repeats)
+        ratio = ms["one thread"] / ms["two threads"]
+        note = "" if computes else "bound by memory: no target"
+        rows.append(Row(name, ms, ratio, 1.8 if computes else None, at_least=True, note=note))
+    return Section("scaling", "one thread / two", rows)
+
+
+def against_ocelot(found: dict[str, Case], repeats: int) -> Section:
+    if found["saxpy"].kernel.out.size != 1 << 20:
+        return Section("gpuocelot", "skipped: its figures are for --log2 20", [])
+    rows = []
+    for name, (emulator, compiled, loop) in OCELOT.items():
+        kernel = found[name].kernel
+        ms = best({"engine": kernel.fast(_cores())}, repeats)["engine"]
+        given = {"engine": ms, "emulator": emulator, "LLVM JIT": compiled, "C (stated)": loop}
+        rows.append(Row(f"{name}: emulator", given, emulator / ms, 50.0, at_least=True))
+        rows.append(Row(f"{name}: LLVM JIT", given, compiled / ms, 1.0, at_least=True))
+    note = "gpuocelot's ms, as stated to us, / the engine's as it comes; not run here"
+    return Section("gpuocelot", note, rows)
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def sections(log2: int, repeats: int) -> list[Section]:
+    found = dict(cases(log2))
     return [
-        measure(
-            "saxpy",
-            SAXPY,
-            "saxpy",
-            blocks,
-            (256,),
-            (N, a, x, y, out),
-            saxpy,
-            lambda: near(out, want),
-            1.0,
-            repeats,
-        ),
-        measure(
-            "exp",
-            exp,
-            "numpy_exp_float32",
-            blocks,
-            (256,),
-            (x, out, N),
-            lambda: np.exp(x, out=want),
-            lambda: near(out, want),
-            1.0,
-            repeats,
-        ),
-        measure(
-            "block sum",
-            BLOCK_SUM,
-            "block_sum",
-            blocks,
-            (256,),
-            (x, partial),
-            lambda: x.reshape(-1, 256).sum(1, out=want[: N // 256]),
-            lambda: near(partial, x.reshape(-1, 256).sum(1, dtype=np.float64), 1e-4, 1e-4),
-            None,
-            repeats,
-        ),
-        measure(
-            "matmul 128^3",
-            MATMUL,
-            "matmul",
-            (SIDE // 32, SIDE // 8),
-            (32, 8),
-            (left, right, product),
-            lambda: np.matmul(left, right, out=wanted),
-            lambda: near(product, left.astype(np.float64) @ right, 1e-4, 1e-4),
-            None,
-            repeats,
-        ),
+        against_numpy(log2, repeats),
+        against_c(found, repeats),
+        checked(found, repeats),
+        compiling(repeats),
+        scaling(found, repeats),
+        against_ocelot(found, repeats),
     ]
+
+
+def _machine() -> dict[str, object]:
+    version = ""
+    if loops.compiled() is not None:
+        version = subprocess.run(["gcc", "--version"], capture_output=True, text=True).stdout.split("\n")[0]
+    return {"cpu": platform.processor() or platform.machine(), "cores": _cores(), "gcc": version}
+
+
+def show(found: Sequence[Section], console: Console) -> None:
+    for section in found:
+        columns = list(dict.fromkeys(name for row in section.rows for name in row.ms))
+        table = Table(title=f"{section.title}: {section.note}", title_justify="left")
+        table.add_column("kernel", no_wrap=True)
+        for name in [*(f"{c} ms" for c in columns), "ratio", "target", "reached"]:
+            table.add_column(name, justify="right")
+        for row in section.rows:
+            times = [f"{row.ms[c]:.3f}" if c in row.ms else "" for c in columns]
+            sign = ">=" if row.at_least else "<="
+            target = row.note or ("" if row.target is None else f"{sign} {row.target:g}")
+            reached = {None: "", True: "yes", False: "NO"}[row.reached]
+            ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+            table.add_row(row.name, *times, ratio, target, reached)
+        console.print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--log2", type=int, default=20, help="elements, as a power of two: 16 to 26, even")
     options = parser.parse_args()
-    found = rows(options.repeats)
+    before = os.getloadavg()
+    found = sections(options.log2, options.repeats)
+    load = {"before": before[0], "after": os.getloadavg()[0]}
     if options.json:
-        print(json.dumps({"schema": "llmptx/engine-benchmark/1", "rows": [asdict(r) for r in found]}))
+        rows = {
+            s.title: {"note": s.note, "rows": [asdict(r) | {"reached": r.reached} for r in s.rows]}
+            for s in found
+        }
+        head = {"schema": "llmptx/engine-benchmark/2", "log2": options.log2, "repeats": options.repeats}
+        print(json.dumps({**head, "machine": _machine(), "load": load, "sections": rows}))
         return
-    print(f"{'kernel':14} {'engine ms':>10} {'numpy ms':>10} {'ratio':>7} {'target':>7} {'compile ms':>11}")
-    for row in found:
-        target = "-" if row.target is None else f"<= {row.target:g}"
-        print(
-            f"{row.name:14} {row.engine_ms:10.3f} {row.numpy_ms:10.3f} {row.ratio:7.2f} {target:>7} "
-            f"{row.compile_ms:11.0f}"
-        )
+    console = Console(width=120)
+    show(found, console)
+    words = ", ".join(f"{name} {value}" for name, value in _machine().items())
+    console.print(
+        f"{words}; load average {load['before']:.1f} before and {load['after']:.1f} after; "
+        f"2^{options.log2} float32, best of {options.repeats} taken in turns"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What `benchmarks/engine.py` runs: kernels, their peers, and how both are timed."""
