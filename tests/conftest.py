@@ -63,7 +63,9 @@ def _attempt(routine: str, dtype: str, turn: int, text: str, passed: bool, max_u
         else Accuracy(max_ulp, "x=1.5", 100, ((-2.0, 0.5), (0.0, 0.1), (2.0, max_ulp))),
     )
     turns = tuple(Message("user", f"turn {i}") for i in range(turn + 1))
-    prompt = Prompt(routine, dtype, (Message("system", "write PTX"), *turns), "task", "0" * 64)
+    prompt = Prompt(
+        routine, dtype, (Message("system", "write PTX"), *turns), "repair" if turn else "task", "0" * 64
+    )
     completion = Completion("offline", "offline", f"```ptx\n{text}```", "stop", Usage(100, 200, 0.0), 0.5)
     return Attempt(prompt, completion, candidate, verdict)
 

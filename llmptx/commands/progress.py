@@ -31,7 +31,7 @@ class Progress:
         from rich.progress import Progress as Bar
 
         self._console = stderr()
-        self._active: dict[tuple[str, str, int], Event] = {}
+        self._active: dict[tuple[str, str, int, str], Event] = {}
         self._counts: Counter[str] = Counter()
         self._total = total
         self._started = time.monotonic()
@@ -59,7 +59,7 @@ class Progress:
             self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        key = event.routine, event.dtype, event.sample
+        key = event.routine, event.dtype, event.sample, event.model
         if event.stage in ("done", "failed"):
             self._active.pop(key, None)
             status = event.text.partition(":")[0]

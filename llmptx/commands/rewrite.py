@@ -47,11 +47,20 @@ if TYPE_CHECKING:
     help="US dollars a million tokens, where the model's price is not known.",
 )
 @click.option(
-    "--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="Trajectories a kernel."
+    "--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="Conversations a kernel."
 )
 @click.option(
     "--rounds", type=click.IntRange(1, 100), default=4, show_default=True, help="Drafts in each, at most."
 )
+@click.option(
+    "--strategy",
+    type=click.Choice(["repair", "best-of-n", "best-first", "auto"]),
+    default="repair",
+    show_default=True,
+    help="repair: --samples conversations a kernel, each to its end. The others: samples x rounds drafts at "
+    "most, until one passes.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the order calls are spent in.")
 @click.option(
     "--tokens", type=click.IntRange(256, 1_000_000), default=16_384, show_default=True, help="Of a reply."
 )

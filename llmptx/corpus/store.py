@@ -69,10 +69,10 @@ class Corpus:
 
 
 def outcome(record: Record) -> Outcome:
-    """passed: its first candidate did; repaired: a later one did; rejected: none did."""
+    """passed: a draft that answered the task did; repaired: one that answered findings; rejected: none."""
     if not record.passed:
         return "rejected"
-    return "passed" if len(record.attempts) == 1 else "repaired"
+    return "repaired" if record.attempts[-1].prompt.template == "repair" else "passed"
 
 
 def passing(record: Record) -> Candidate | None:

@@ -31,7 +31,7 @@ def examples(
                 continue
             if form == "chat":
                 yield _example(record, record.attempts[0].prompt.messages, attempt)
-            elif index > 0:
+            elif index > 0 and attempt.prompt.template == "repair":
                 yield _example(record, attempt.prompt.messages, attempt)
 
 

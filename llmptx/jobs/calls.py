@@ -16,9 +16,16 @@ from llmptx.llm.client import Client
 from llmptx.llm.errors import EndpointError
 from llmptx.record import Completion, Prompt
 
+# So many items in a row that failed for want of a reply, and the endpoint counts as dead.
+DEAD_AFTER = 5
+
 
 class StoppedError(Exception):
-    """The run is ending: nothing new is begun."""
+    """The run is ending, or the endpoint is dead: nothing new is begun."""
+
+
+class NotOnFileError(LookupError):
+    """A reply, or a verdict, that no earlier run has left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,13 @@ class Lane:
         self._out = 0
         self._resume_at = 0.0
         self._stopped = False
+        self.unanswered = 0
+
+    def dead(self, error: EndpointError) -> bool:
+        """Whether to stop asking: the endpoint said so itself, or has left too many items without a reply."""
+        with self._change:
+            self.unanswered += error.retryable
+            return error.fatal or self.unanswered >= DEAD_AFTER
 
     @property
     def stopped(self) -> bool:
@@ -106,7 +120,7 @@ class Lane:
 
 @dataclass(slots=True)
 class Caller:
-    """Completions for one item: `caller(prompt)`. `keys` are the calls it used, those on file included.
+    """Completions for one item: `caller(prompt, sample)`. keys: the calls it used, those on file included.
 
     Raises EndpointError, BudgetSpentError, UnknownOutcomeError, StoppedError.
     """
@@ -115,22 +129,19 @@ class Caller:
     client: Client
     lane: Lane
     job: int
-    sample: int
     budget: float | None
     retry: Retry
     resend: bool
     waiting: Callable[[str], None]
     keys: list[str] = field(default_factory=list)
 
-    def __call__(self, prompt: Prompt) -> Completion:
-        request = self.client.request(prompt.messages, self.sample)
-        key = self.ledger.key(self.client.identity, request, self.sample)
-        self.keys.append(key)
+    def __call__(self, prompt: Prompt, sample: int) -> Completion:
+        key = self._key(prompt, sample)
         on_file = self.ledger.reply(key)
         if on_file is not None:
             return on_file
         bound = self.client.upper_bound(prompt.messages) or 0.0
-        call = Call(key, self.job, self.client.endpoint, self.client.model, self.sample, bound)
+        call = Call(key, self.job, self.client.endpoint, self.client.model, sample, bound)
         attempt = 0
         while True:
             attempt += 1
@@ -146,6 +157,20 @@ class Caller:
                     self.lane.pause(seconds)
                 self.waiting(f"{error}; trying again in {seconds:g} s")
                 self.lane.sleep(seconds)
+
+    def on_file(self, prompt: Prompt, sample: int) -> Completion:
+        """The reply an earlier run was given. Raises NotOnFileError where there is none."""
+        reply = self.ledger.reply(self._key(prompt, sample))
+        if reply is None:
+            raise NotOnFileError
+        return reply
+
+    def _key(self, prompt: Prompt, sample: int) -> str:
+        request = self.client.request(prompt.messages, sample)
+        key = self.ledger.key(self.client.identity, request, sample)
+        if key not in self.keys:
+            self.keys.append(key)
+        return key
 
     def _reserve(self, call: Call) -> None:
         """Requests that are out hold more than they will cost: only once they are back is a budget spent."""

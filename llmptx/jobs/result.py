@@ -12,6 +12,7 @@ Status = Literal["passed", "repaired", "rejected", "failed"]
 class Event:
     """One step of one item, announced after it is on disk.
 
+    round   number of the draft, from 1
     stage   asking, waiting, reply, judging, verdict, stop; done or failed with the item's last event
     """
 
@@ -21,14 +22,17 @@ class Event:
     round: int
     stage: str
     text: str
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
     """How an item ended.
 
-    passed     its first candidate did; repaired: a later one did; rejected: none did (why: the last finding)
+    passed     a candidate that answered the task did; repaired: one that answered findings did; rejected:
+               none did (why: the last finding)
     failed     it could not be carried out (why); it is taken up again when the job is resumed
+    rounds     drafts in all
     calls      requests this job sent for it; cost in US dollars, None where no price is known
     """
 
@@ -43,6 +47,8 @@ class ItemResult:
     seconds: float
     record_hash: str
     max_ulp: float | None
+    model: str = ""
+    strategy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,41 +1,39 @@
 """The coordinator: works a job off, item by item, each step on disk before it is announced.
 
-Threads ask the model and hand candidates to judges in other processes. What they did lies in the ledger, the
-verdicts and the corpus, so a run that ends anywhere, even by kill -9, goes on by being run again: it walks
-the same path, and finds the steps already taken on file.
+Threads ask the models and hand candidates to judges in other processes; a schedule says whose turn it is.
+What they did lies in the ledger, the verdicts and the corpus, so a run that ends anywhere, even by kill -9,
+goes on by being run again: it walks the same path, and finds the steps already taken on file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from llmptx.jobs.calls import Caller, Lane, Retry, StoppedError
+from llmptx.jobs.calls import Caller, Lane, NotOnFileError, Retry, StoppedError
 from llmptx.jobs.errors import BudgetSpentError, JobError, UnknownOutcomeError
 from llmptx.jobs.judging import Device, JudgeError, Judges, OnStage, verdict_key
 from llmptx.jobs.ledger import Ledger
 from llmptx.jobs.result import Event, ItemResult, Status, Summary
+from llmptx.jobs.schedule import Arm, Schedule, Task
 from llmptx.jobs.spec import JobSpec, Resolve, from_catalogue
-from llmptx.jobs.store import ItemRow, Store
-from llmptx.llm.client import Client, Limits
+from llmptx.jobs.store import State, Store
+from llmptx.llm.client import Client
+from llmptx.llm.client import Limits as CallLimits
 from llmptx.llm.errors import EndpointError
-from llmptx.llm.extract import ReplyError, ptx_of
-from llmptx.record import Attempt, Candidate, Level, Record, Routine, Verdict
-from llmptx.search import Note, attempt
+from llmptx.record import Attempt, Candidate, Level, Record, Verdict
+from llmptx.search import STRATEGIES, Bandit, Limits, Search
 from llmptx.search.loop import in_one_line, no_ptx
 
 Judge = Callable[[Candidate, Level, Device, OnStage], Verdict]
 
-# So many items in a row that failed for want of a reply, and the endpoint counts as dead.
-DEAD_AFTER = 5
 # Seconds that requests have to come back after Ctrl-C. Verdicts under way are dropped: they cost nothing.
 GRACE = 10.0
 
@@ -64,8 +62,9 @@ def run(
     judge           left out: judge processes of its own, one for each worker
     retry_unknown   send calls again whose outcome a crash has hidden; free ones always are
 
-    Raises JobError for a job that is unknown or cancelled, EndpointError where the endpoint is dead (what is
-    left waits), KeyboardInterrupt after Ctrl-C, once the steps under way are on disk.
+    Raises JobError for a job that is unknown or cancelled, EndpointError where an endpoint is dead (items of
+    its models wait, the others are done first), KeyboardInterrupt after Ctrl-C, once the steps under way are
+    on disk.
     """
     row = store.job(job)
     if row.cancelled:
@@ -73,18 +72,21 @@ def run(
     store.reopen(job)
     spec = row.spec
     with contextlib.ExitStack() as stack:
-        if client is None:
-            client = Client(spec.model, spec.base_url, limits=Limits(tokens=spec.tokens), price=spec.price)
-            stack.callback(client.close)
+        routes = {}
+        for model in spec.all_models:
+            used = client or Client(
+                model.name, model.base_url, limits=CallLimits(tokens=spec.tokens), price=model.price
+            )
+            if client is None:
+                stack.callback(used.close)
+            routes[model.name] = Route(used, Lane(), retry_unknown or used.price == (0.0, 0.0))
         if judge is None:
             judge = stack.enter_context(Judges()).judge
         ledger = Ledger(store)
         ledger.recover()
-        resend = retry_unknown or client.price == (0.0, 0.0)
-        work = _Run(
-            store, ledger, job, spec, corpus, on_event, client, judge, resolve, retry or Retry(), resend
-        )
-        return work.all()
+        return _Run(
+            store, ledger, job, spec, corpus, on_event, routes, judge, resolve, retry or Retry()
+        ).all()
 
 
 def summary(store: Store, job: int, *, budget_spent: bool = False) -> Summary:
@@ -103,6 +105,15 @@ def summary(store: Store, job: int, *, budget_spent: bool = False) -> Summary:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a model is reached. resend: calls whose outcome a crash has hidden are sent again."""
+
+    client: Client
+    lane: Lane
+    resend: bool
+
+
 @dataclass
 class _Run:
     store: Store
@@ -111,182 +122,232 @@ class _Run:
     spec: JobSpec
     corpus: Corpus
     on_event: Callable[[Event], None]
-    client: Client
+    routes: Mapping[str, Route]
     judge: Judge
     resolve: Resolve
     retry: Retry
-    resend: bool
 
     def __post_init__(self) -> None:
-        self.lane = Lane()
         self.mutex = threading.Lock()
         self.budget_spent = False
-        self.unanswered = 0
         self.error: BaseException | None = None
-        self.todo: queue.SimpleQueue[ItemRow] = queue.SimpleQueue()
+        self.strategies = tuple(STRATEGIES) if self.spec.strategy == "auto" else (self.spec.strategy,)
+        turns = self.spec.budget is not None or len(self.strategies) > 1
+        self.schedule = Schedule(self.strategies, Bandit(self.spec.seed) if turns else None)
 
     def all(self) -> Summary:
-        waiting = [row for row in self.store.items(self.job) if row.state == "pending"]
-        for row in waiting:
-            self.todo.put(row)
-        width = min(self.spec.workers or os.cpu_count() or 1, len(waiting))
+        tasks = self._tasks()
+        self.schedule.add(tasks)
+        width = min(self.spec.workers or os.cpu_count() or 1, len(tasks))
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(width)]
         for thread in threads:
             thread.start()
         try:
             _join(threads)
         except KeyboardInterrupt:
-            self.lane.stop()
-            self.lane.settle(GRACE)
+            self._stop()
+            for route in self.routes.values():
+                route.lane.settle(GRACE)
             _join(threads, 1.0)
             raise
         if self.error is not None:
             raise self.error
         return summary(self.store, self.job, budget_spent=self.budget_spent)
 
+    def _tasks(self) -> list[Task]:
+        """What waits. The schedule is told what earlier runs learnt: by results, and by steps on file."""
+        rows = self.store.items(self.job)
+        if not self.schedule.by_turns:
+            return [Task(row) for row in rows if row.state == "pending"]
+        for row in rows:
+            if row.state == "done" and row.result is not None:
+                arm = Arm(row.item.routine, row.result.strategy, row.item.model)
+                won = row.result.status in ("passed", "repaired")
+                self.schedule.learn(arm, row.result.rounds, int(won), row.result.cost or 0.0)
+        tasks = [Task(row, row.strategy) for row in rows if row.state == "pending"]
+        return [task for task in tasks if not (task.strategy and self._over(task))]
+
+    def _over(self, task: Task) -> bool:
+        """Take a search to where an earlier run left it; one that was over then is filed now."""
+        search = task.search = self._search(task)
+        complete, judge = self._caller(task).on_file, self._kept(task, filed_only=True)
+        try:
+            while not search.over:
+                self._learn(task, search.step(complete, judge))
+        except NotOnFileError:
+            return False
+        self._file(task, time.perf_counter())
+        return True
+
     def _work(self) -> None:
-        """A thread: one item after the other, until there are none, or the run ends."""
-        while not self.lane.stopped:
+        """A thread: a step or an item after the other, until there are none, or the run ends."""
+        while (task := self.schedule.take()) is not None:
+            over = True
             try:
-                row = self.todo.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                self._item(row)
+                over = self._advance(task)
             except StoppedError:
-                return
+                pass  # its lane is dead, or the run ends: it waits for another run
             except BudgetSpentError as error:
                 self.budget_spent = True
-                self._empty()
+                self.schedule.close()
                 with contextlib.suppress(StoppedError):
-                    self._announce(row, 0, "stop", f"budget spent: {error}")
+                    self._announce(task, "stop", f"budget spent: {error}")
+            except EndpointError as error:
+                self.error = self.error or error
+                self.routes[task.row.item.model].lane.stop()
+                self.schedule.drop(task.row.item.model)
             except BaseException as error:
                 self.error = self.error or error
-                self.lane.stop()
-                return
+                self._stop()
+            finally:
+                self.schedule.back(task, over)
 
-    def _item(self, row: ItemRow) -> None:
-        """One trajectory, from the first prompt to the record in the corpus."""
+    def _stop(self) -> None:
+        self.schedule.close()
+        for route in self.routes.values():
+            route.lane.stop()
+
+    def _advance(self, task: Task) -> bool:
+        """A step of a search, or all of them, and the record once it is over; True: it is over."""
         started = time.perf_counter()
-        routine = self.resolve(row.item.routine)[0]
-        attempts: list[Attempt] = []
-        caller = Caller(
-            self.ledger,
-            self.client,
-            self.lane,
-            self.job,
-            row.item.sample,
-            self.spec.budget,
-            self.retry,
-            self.resend,
-            waiting=lambda text: self._announce(row, len(attempts) + 1, "waiting", text),
-        )
-        judge = self._kept(
-            routine, row.item.dtype, lambda text: self._announce(row, len(attempts) + 1, "judging", text)
-        )
+        lane = self.routes[task.row.item.model].lane
+        caller = self._caller(task)
         try:
-            for step in attempt(routine, row.item.dtype, caller, judge, self.spec.rounds):
-                if isinstance(step, Note):
-                    self._announce(row, step.round, step.stage, step.text)
-                else:
-                    attempts.append(step)
-                    self.unanswered = 0
-                self.lane.check()
+            search = task.search = task.search or self._begun(task)
+            judge = self._kept(task)
+            while not search.over:
+                attempt = search.step(caller, judge, lambda note: self._announce(task, note.stage, note.text))
+                lane.unanswered = 0
+                lane.check()
+                if self.schedule.by_turns:
+                    self._learn(task, attempt)
+                    if not search.over:
+                        return False
         except (StoppedError, BudgetSpentError, sqlite3.Error):
             raise
         except Exception as error:
-            if isinstance(error, EndpointError) and self._dead(error):
+            if isinstance(error, EndpointError) and lane.dead(error):
                 raise
-            self.lane.check()
-            result = self._result(row, attempts, caller, started, "failed", _why(error), "")
-            self.store.finish(self.job, row.position, "failed", result)
+            lane.check()
+            self._finish(task, "failed", started, "failed", _why(error), "")
         else:
-            record = self._record(row, attempts)
-            self.corpus.append(record)
-            status, why = _outcome(attempts)
-            result = self._result(row, attempts, caller, started, status, why, record.hash)
-            self.store.finish(self.job, row.position, "done", result)
-        stage = "failed" if result.status == "failed" else "done"
-        self._announce(
-            row, max(1, len(attempts)), stage, f"{result.status}{': ' + result.why if result.why else ''}"
+            self._file(task, started)
+        finally:
+            task.seconds += time.perf_counter() - started
+        return True
+
+    def _begun(self, task: Task) -> Search:
+        if self.schedule.by_turns:
+            self.store.begin(self.job, task.row.position, task.strategy)
+        return self._search(task)
+
+    def _search(self, task: Task) -> Search:
+        spec, item = self.spec, task.row.item
+        total = spec.samples * spec.rounds
+        limits = Limits(drafts=total, turns=spec.rounds, samples=total)
+        if spec.strategy == "repair":
+            limits = Limits(drafts=spec.rounds, turns=spec.rounds, samples=1, first=item.sample)
+        return Search(self.resolve(item.routine)[0], item.dtype, STRATEGIES[task.strategy], limits)
+
+    def _caller(self, task: Task) -> Caller:
+        route = self.routes[task.row.item.model]
+        return Caller(
+            self.ledger,
+            route.client,
+            route.lane,
+            self.job,
+            self.spec.budget,
+            self.retry,
+            route.resend,
+            waiting=lambda text: self._announce(task, "waiting", text),
+            keys=task.keys,
         )
 
-    def _kept(self, routine: Routine, dtype: str, on_stage: OnStage) -> Callable[[Candidate], Verdict]:
-        """The judge, asked once for each text: its verdicts are kept."""
-        bound = routine.spec_hash(dtype)
+    def _learn(self, task: Task, attempt: Attempt) -> None:
+        passed = attempt.verdict is not None and attempt.verdict.passed
+        self.schedule.learn(task.arm, 1, int(passed), attempt.completion.usage.cost or 0.0)
+
+    def _kept(self, task: Task, *, filed_only: bool = False) -> Callable[[Candidate], Verdict]:
+        """The judge, asked once for each text: its verdicts are kept. filed_only: and it is never asked."""
+        item = task.row.item
+        bound = self.resolve(item.routine)[0].spec_hash(item.dtype)
         level, device = self.spec.level, self.spec.device
+        lane = self.routes[item.model].lane
 
         def judge(candidate: Candidate) -> Verdict:
-            self.lane.check()
+            lane.check()
             key = verdict_key(candidate, bound, level, device)
             verdict = self.store.verdict(key)
             if verdict is None:
-                verdict = self.judge(candidate, level, device, on_stage)
+                if filed_only:
+                    raise NotOnFileError
+                verdict = self.judge(
+                    candidate, level, device, lambda text: self._announce(task, "judging", text)
+                )
                 self.store.keep_verdict(key, verdict)
             return verdict
 
         return judge
 
-    def _dead(self, error: EndpointError) -> bool:
-        """Whether to stop asking: the endpoint said so itself, or has left too many items without a reply."""
-        with self.mutex:
-            self.unanswered += error.retryable
-            return error.fatal or self.unanswered >= DEAD_AFTER
+    def _file(self, task: Task, started: float) -> None:
+        """A search that is over: its record, then its result."""
+        assert task.search is not None
+        record = self._record(task, task.search.attempts)
+        self.corpus.append(record)
+        status, why = _outcome(task.search.attempts)
+        self._finish(task, "done", started, status, why, record.hash)
 
-    def _record(self, row: ItemRow, attempts: list[Attempt]) -> Record:
+    def _record(self, task: Task, attempts: Sequence[Attempt]) -> Record:
         last = attempts[-1].verdict
+        profile = self.routes[task.row.item.model].client.profile
         return Record(
-            routine=row.item.routine,
-            dtype=row.item.dtype,
-            model=self.spec.model,
+            routine=task.row.item.routine,
+            dtype=task.row.item.dtype,
+            model=task.row.item.model,
             attempts=tuple(attempts),
             passed=last is not None and last.passed,
-            license=self.client.profile.license,
-            terms_class=self.client.profile.terms,
+            license=profile.license,
+            terms_class=profile.terms,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            sample=row.item.sample,
+            sample=task.row.item.sample,
         )
 
-    def _result(
-        self,
-        row: ItemRow,
-        attempts: list[Attempt],
-        caller: Caller,
-        started: float,
-        status: Status,
-        why: str,
-        record_hash: str,
-    ) -> ItemResult:
-        calls, cost = self.ledger.totals(self.job, frozenset(caller.keys))
+    def _finish(
+        self, task: Task, state: State, started: float, status: Status, why: str, record_hash: str
+    ) -> None:
+        attempts = task.search.attempts if task.search else []
+        calls, cost = self.ledger.totals(self.job, frozenset(task.keys))
         last = attempts[-1].verdict if attempts else None
-        return ItemResult(
-            routine=row.item.routine,
-            dtype=row.item.dtype,
-            sample=row.item.sample,
+        result = ItemResult(
+            routine=task.row.item.routine,
+            dtype=task.row.item.dtype,
+            sample=task.row.item.sample,
             status=status,
             why=why,
             rounds=len(attempts),
             calls=calls,
             cost=cost,
-            seconds=time.perf_counter() - started,
+            seconds=task.seconds + time.perf_counter() - started,
             record_hash=record_hash,
             max_ulp=last.accuracy.max_ulp if last and last.accuracy else None,
+            model=task.row.item.model,
+            strategy=task.strategy,
         )
+        self.store.finish(self.job, task.row.position, state, result)
+        self._announce(task, state, f"{status}{': ' + why if why else ''}")
 
-    def _announce(self, row: ItemRow, round: int, stage: str, text: str) -> None:
-        event = Event(row.item.routine, row.item.dtype, row.item.sample, round, stage, text)
+    def _announce(self, task: Task, stage: str, text: str) -> None:
+        item, search = task.row.item, task.search
+        drafts = len(search.drafts) if search else 0
+        number = drafts + (stage not in ("verdict", "stop", "done", "failed"))
+        event = Event(item.routine, item.dtype, item.sample, max(1, number), stage, text, item.model)
         try:
             with self.mutex:
                 self.on_event(event)
         except BaseException as error:
             self.error = self.error or error
-            self.lane.stop()
+            self._stop()
             raise StoppedError from error
-
-    def _empty(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self.todo.get_nowait()
 
 
 def _why(error: Exception) -> str:
@@ -295,16 +356,13 @@ def _why(error: Exception) -> str:
     return str(error) if expected else f"internal error: {type(error).__name__}: {error}"
 
 
-def _outcome(attempts: list[Attempt]) -> tuple[Status, str]:
+def _outcome(attempts: Sequence[Attempt]) -> tuple[Status, str]:
     last = attempts[-1]
     if last.verdict is None:
-        try:
-            ptx_of(last.completion.content)
-        except ReplyError as error:
-            return "rejected", f"no PTX in the reply: {no_ptx(last.completion, error)}"
-    if last.verdict is None or not last.verdict.passed:
-        return "rejected", in_one_line(last.verdict) if last.verdict else ""
-    return ("passed" if len(attempts) == 1 else "repaired"), ""
+        return "rejected", f"no PTX in the reply: {no_ptx(last.completion)}"
+    if not last.verdict.passed:
+        return "rejected", in_one_line(last.verdict)
+    return ("repaired" if last.prompt.template == "repair" else "passed"), ""
 
 
 def _join(threads: list[threading.Thread], seconds: float = float("inf")) -> None:

@@ -9,10 +9,11 @@ import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmptx.jobs.errors import JobError
 from llmptx.llm.profiles import UnknownModelError, profile_for
@@ -29,11 +30,29 @@ class ItemSpec(BaseModel):
     dtype: str | None = None
 
 
+Price = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+StrategyName = Literal["repair", "best-of-n", "best-first", "auto"]
+
+
+class ModelSpec(BaseModel):
+    """One of a job's models: its name, its endpoint where it is not the profile's, its price likewise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Annotated[str, Field(min_length=1)]
+    base_url: str = ""
+    price: Price | None = None
+
+
 class JobSpec(BaseModel):
     """A job.
 
-    samples    independent trajectories for each routine and dtype
-    rounds     attempts in each, the first included
+    model      with base_url and price, the one model; or `models`, several, each of which does every item
+    strategy   repair: `samples` conversations of `rounds` drafts, a record each. best-of-n and best-first:
+               one search of at most samples x rounds drafts, which ends with the first that passes. auto: one
+               of the three for each item, as the bandit finds them to pay
+    seed       of the bandit, which decides whose turn it is wherever there is a budget
+    samples    conversations for each routine and dtype
+    rounds     drafts in each, the first included
     budget     US dollars it may spend; left out: no limit
     price      US dollars a million tokens, [input, output], where the model's profile has none
     tokens     limit on each reply
@@ -44,24 +63,42 @@ class JobSpec(BaseModel):
     items: Annotated[tuple[ItemSpec, ...], Field(min_length=1)]
     model: str = "offline"
     base_url: str = ""
+    models: tuple[ModelSpec, ...] = ()
+    strategy: StrategyName = "repair"
+    seed: int = 0
     samples: Annotated[int, Field(ge=1, le=1000)] = 1
     rounds: Annotated[int, Field(ge=1, le=100)] = 4
     budget: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    price: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = None
+    price: Price | None = None
     tokens: Annotated[int, Field(ge=256, le=1_000_000)] = 16_384
     level: Literal["quick", "full", "exhaustive"] = "full"
     device: Literal["cpu", "cuda"] = "cpu"
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     schema_: Annotated[Literal["llmptx/job/1"], Field(alias="schema")] = "llmptx/job/1"
 
+    @model_validator(mode="after")
+    def _models_once(self) -> Self:
+        if self.models and (self.model, self.base_url, self.price) != ("offline", "", None):
+            raise ValueError("give either models, or model with base_url and price")
+        names = [model.name for model in self.models]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"models has {', '.join(sorted(twice))} twice")
+        return self
+
+    @property
+    def all_models(self) -> tuple[ModelSpec, ...]:
+        """The models, one or several."""
+        return self.models or (ModelSpec(name=self.model, base_url=self.base_url, price=self.price),)
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The unit of work: one trajectory."""
+    """The unit of work: one search, with one model, filed as one record."""
 
     routine: str
     dtype: str
     sample: int
+    model: str
 
 
 def make(values: Mapping[str, Any], source: str = "job") -> JobSpec:
@@ -105,6 +142,7 @@ def items_of(spec: JobSpec, resolve: Resolve = from_catalogue) -> tuple[Item, ..
     check_model(spec)
     items: dict[Item, None] = {}
     wrong = []
+    samples = range(spec.samples if spec.strategy == "repair" else 1)
     for entry in spec.items:
         try:
             pairs = [(r.name, dtype) for r in resolve(entry.routine) for dtype in _dtypes(r, entry)]
@@ -112,8 +150,8 @@ def items_of(spec: JobSpec, resolve: Resolve = from_catalogue) -> tuple[Item, ..
             wrong.append(str(error.args[0]) if type(error) is KeyError else str(error))
             continue
         for name, dtype in pairs:
-            for sample in range(spec.samples):
-                items[Item(name, dtype, sample)] = None
+            for model, sample in product(spec.all_models, samples):
+                items[Item(name, dtype, sample, model.name)] = None
     if wrong:
         raise JobError("\n".join(wrong))
     return tuple(items)
@@ -131,15 +169,16 @@ def _dtypes(routine: Routine, entry: ItemSpec) -> Sequence[str]:
 
 def check_model(spec: JobSpec) -> None:
     """Raises JobError for a model nobody can reach, or a budget nobody can keep."""
-    try:
-        profile = profile_for(spec.model, spec.base_url)
-    except UnknownModelError as error:
-        raise JobError(str(error)) from error
-    if spec.budget is not None and spec.price is None and profile.price is None:
-        raise JobError(
-            f"a budget of ${spec.budget:g} cannot be kept: the price of {spec.model!r} is not known. Give it "
-            "in US dollars a million tokens, [input, output], or leave the budget out"
-        )
+    for model in spec.all_models:
+        try:
+            profile = profile_for(model.name, model.base_url)
+        except UnknownModelError as error:
+            raise JobError(str(error)) from error
+        if spec.budget is not None and model.price is None and profile.price is None:
+            raise JobError(
+                f"a budget of ${spec.budget:g} cannot be kept: the price of {model.name!r} is not known. "
+                "Give it in US dollars a million tokens, [input, output], or leave the budget out"
+            )
 
 
 def _items_of(text: str, path: Path) -> list[Any]:
@@ -159,9 +198,11 @@ def _complaints(error: ValidationError, source: str) -> list[str]:
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            known = ItemSpec if "items" in problem["loc"] else JobSpec
+            inside: dict[object, type[BaseModel]] = {"items": ItemSpec, "models": ModelSpec}
+            known = inside.get(problem["loc"][0], JobSpec) if len(problem["loc"]) > 1 else JobSpec
             names = ", ".join(field.alias or name for name, field in known.model_fields.items())
             lines.append(f"{source}: unknown key {place!r}; known are {names}")
         else:
-            lines.append(f"{source}: {place}: {problem['msg']}")
+            where = f"{place}: " if place else ""
+            lines.append(f"{source}: {where}{problem['msg'].removeprefix('Value error, ')}")
     return lines

@@ -58,6 +58,20 @@ MIGRATIONS: tuple[str, ...] = (
         engine TEXT NOT NULL, level TEXT NOT NULL, verdict TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE items_2 (
+        job INTEGER NOT NULL REFERENCES jobs, position INTEGER NOT NULL,
+        routine TEXT NOT NULL, dtype TEXT NOT NULL, sample INTEGER NOT NULL, model TEXT NOT NULL,
+        strategy TEXT NOT NULL DEFAULT '',
+        state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'failed')),
+        result TEXT,
+        PRIMARY KEY (job, position), UNIQUE (job, routine, dtype, sample, model)
+    ) STRICT;
+    INSERT INTO items_2 SELECT job, position, routine, dtype, sample,
+        (SELECT json_extract(spec, '$.model') FROM jobs WHERE id = job), '', state, result FROM items;
+    DROP TABLE items;
+    ALTER TABLE items_2 RENAME TO items;
+    """,
 )
 
 _locks: dict[Path, tuple[int, int]] = {}
@@ -77,12 +91,13 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """An item as it stands."""
+    """An item as it stands. strategy: the one it was begun with, "" where the job's is the only one."""
 
     position: int
     item: Item
     state: State
     result: ItemResult | None
+    strategy: str = ""
 
 
 class Store:
@@ -155,8 +170,8 @@ class Store:
             cursor = db.execute("INSERT INTO jobs (spec, created) VALUES (?, ?)", values)
             job = int(cursor.lastrowid or 0)
             db.executemany(
-                "INSERT INTO items (job, position, routine, dtype, sample) VALUES (?, ?, ?, ?, ?)",
-                [(job, at, item.routine, item.dtype, item.sample) for at, item in enumerate(items)],
+                "INSERT INTO items (job, position, routine, dtype, sample, model) VALUES (?, ?, ?, ?, ?, ?)",
+                [(job, at, *dataclasses.astuple(item)) for at, item in enumerate(items)],
             )
         return job
 
@@ -176,6 +191,13 @@ class Store:
     def items(self, job: int) -> tuple[ItemRow, ...]:
         rows = self.rows("SELECT * FROM items WHERE job = ? ORDER BY position", job)
         return tuple(_item_row(row) for row in rows)
+
+    def begin(self, job: int, position: int, strategy: str) -> None:
+        """The item is worked on with that strategy, from now on and after any resume."""
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE items SET strategy = ? WHERE job = ? AND position = ?", (strategy, job, position)
+            )
 
     def finish(self, job: int, position: int, state: State, result: ItemResult) -> None:
         with self.transaction() as db:
@@ -243,7 +265,8 @@ class Store:
 
 def _item_row(row: sqlite3.Row) -> ItemRow:
     result = ItemResult(**json.loads(row["result"])) if row["result"] else None
-    return ItemRow(row["position"], Item(row["routine"], row["dtype"], row["sample"]), row["state"], result)
+    item = Item(row["routine"], row["dtype"], row["sample"], row["model"])
+    return ItemRow(row["position"], item, row["state"], result, row["strategy"])
 
 
 def _lock(path: Path) -> None:

@@ -1,13 +1,13 @@
-"""The repair strategy: ask, judge, show the findings, ask again.
+"""A search for one kernel: ask, judge, and let a strategy say what to ask next.
 
-One loop. It knows no endpoint, budget, database or judge: `complete` and `judge` are handed in, and whatever
-they raise ends it.
+One loop for every strategy. It knows no endpoint, budget, database or judge: `complete` and `judge` are
+handed in, and whatever they raise leaves the search as it was before that step.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from llmptx.llm import prompt as prompts
@@ -15,14 +15,20 @@ from llmptx.llm.extract import ReplyError, ptx_of
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.normalize import candidate_hash
 from llmptx.record import Attempt, Candidate, Completion, Prompt, Routine, Verdict
+from llmptx.search.best_first import best_first
+from llmptx.search.best_of_n import best_of_n
+from llmptx.search.draft import Draft, Limits, Move, Strategy
+from llmptx.search.repair import repair
 
-Complete = Callable[[Prompt], Completion]
+STRATEGIES: Mapping[str, Strategy] = {"repair": repair, "best-of-n": best_of_n, "best-first": best_first}
+
+Complete = Callable[[Prompt, int], Completion]
 Judge = Callable[[Candidate], Verdict]
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something worth telling whoever watches: the round (from 1), the stage, one line of text.
+    """Something worth telling whoever watches: the draft's number (from 1), the stage, one line of text.
 
     stage   asking, reply, judging, verdict, stop
     """
@@ -32,38 +38,83 @@ class Note:
     text: str
 
 
-def attempt(
-    routine: Routine, dtype: str, complete: Complete, judge: Judge, rounds: int
-) -> Iterator[Attempt | Note]:
-    """One independent sample: up to `rounds` attempts, each yielded once judged, with notes between.
+Tell = Callable[[Note], None]
 
-    It ends with the first candidate that passes, after `rounds`, or with a candidate that was judged before:
-    a model that repeats itself has nothing left to say. Errors of `complete` and `judge` pass through.
+
+class Search:
+    """A search under way: `step` until `over`.
+
+    drafts, attempts   what was tried, in order: for the strategy, and for the record
     """
-    prompt = prompts.first(routine, dtype)
-    verdicts: dict[str, Verdict] = {}
-    for round in range(1, rounds + 1):
-        yield Note(round, "asking", f"{sum(len(m.content) for m in prompt.messages):,} characters")
-        completion = complete(prompt)
+
+    def __init__(self, routine: Routine, dtype: str, strategy: Strategy, limits: Limits) -> None:
+        self.routine = routine
+        self.dtype = dtype
+        self.drafts: list[Draft] = []
+        self.attempts: list[Attempt] = []
+        self._strategy = strategy
+        self._limits = limits
+        self._verdicts: dict[str, Verdict] = {}
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.drafts) and self.drafts[-1].passed
+
+    @property
+    def reached(self) -> int:
+        """How far the best draft came, as `Draft.reached` counts."""
+        return max((draft.reached for draft in self.drafts), default=0)
+
+    @property
+    def over(self) -> bool:
+        return self._move() is None
+
+    def step(self, complete: Complete, judge: Judge, tell: Tell = lambda note: None) -> Attempt:
+        """One draft: asked for, read and judged. A text that was judged before keeps its verdict.
+
+        complete   (prompt, sample) -> completion
+        """
+        move = self._move()
+        if move is None:
+            raise ValueError("the search is over")
+        number = len(self.drafts) + 1
+        prompt = self._prompt(move)
+        tell(Note(number, "asking", f"{sum(len(m.content) for m in prompt.messages):,} characters"))
+        completion = complete(prompt, move.sample)
         try:
             text = ptx_of(completion.content)
         except ReplyError as error:
-            yield Attempt(prompt, completion, None, None)
-            yield Note(round, "reply", f"no PTX: {error}")
-            prompt = prompts.ask_again(prompt, completion, no_ptx(completion, error))
-            continue
-        candidate = Candidate(routine.name, dtype, text, hash_of(text))
-        repeated = verdicts.get(candidate.hash)
-        yield Note(round, "judging", f"{len(text.splitlines())} lines of PTX")
-        verdict = verdicts[candidate.hash] = repeated or judge(candidate)
-        yield Attempt(prompt, completion, candidate, verdict)
-        yield Note(round, "verdict", in_one_line(verdict))
-        if verdict.passed:
-            return
-        if repeated:
-            yield Note(round, "stop", "the model repeated a candidate that was already rejected")
-            return
-        prompt = prompts.repair(prompt, completion, candidate, verdict)
+            tell(Note(number, "reply", f"no PTX: {error}"))
+            return self._file(move, Attempt(prompt, completion, None, None), False)
+        candidate = Candidate(self.routine.name, self.dtype, text, hash_of(text))
+        known = self._verdicts.get(candidate.hash)
+        tell(Note(number, "judging", f"{len(text.splitlines())} lines of PTX"))
+        verdict = self._verdicts[candidate.hash] = known or judge(candidate)
+        attempt = self._file(move, Attempt(prompt, completion, candidate, verdict), known is not None)
+        tell(Note(number, "verdict", in_one_line(verdict)))
+        if known:
+            tell(Note(number, "stop", "the model repeated a candidate that was already rejected"))
+        return attempt
+
+    def _move(self) -> Move | None:
+        return None if self.passed else self._strategy(self.drafts, self._limits)
+
+    def _prompt(self, move: Move) -> Prompt:
+        if move.parent is None:
+            return prompts.first(self.routine, self.dtype)
+        parent = self.attempts[move.parent]
+        if parent.candidate is None or parent.verdict is None:
+            return prompts.ask_again(parent.prompt, parent.completion, no_ptx(parent.completion))
+        return prompts.repair(parent.prompt, parent.completion, parent.candidate, parent.verdict)
+
+    def _file(self, move: Move, attempt: Attempt, repeats: bool) -> Attempt:
+        verdict = attempt.verdict
+        reached = 0 if verdict is None else 1 + sum(stage.passed for stage in verdict.stages)
+        turn = 1 if move.parent is None else self.drafts[move.parent].turn + 1
+        passed = verdict is not None and verdict.passed
+        self.drafts.append(Draft(move.parent, move.sample, turn, reached, passed, repeats))
+        self.attempts.append(attempt)
+        return attempt
 
 
 def hash_of(text: str) -> str:
@@ -74,11 +125,15 @@ def hash_of(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def no_ptx(completion: Completion, error: ReplyError) -> str:
-    """Why a reply held no PTX, for the model and for people."""
-    if completion.finish == "length":
-        return f"{error}; it ended at the limit on a reply's length, so write less around the code"
-    return str(error)
+def no_ptx(completion: Completion) -> str:
+    """Why a reply held no PTX, for the model and for people; "" where it holds some."""
+    try:
+        ptx_of(completion.content)
+    except ReplyError as error:
+        if completion.finish == "length":
+            return f"{error}; it ended at the limit on a reply's length, so write less around the code"
+        return str(error)
+    return ""
 
 
 def in_one_line(verdict: Verdict) -> str:

@@ -42,7 +42,10 @@ def test_a_jsonl_job_and_every_dtype_where_none_is_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({**ADD, "modle": "x"}, "job: unknown key 'modle'; known are items, model, base_url, samples"),
+        (
+            {**ADD, "modle": "x"},
+            "job: unknown key 'modle'; known are items, model, base_url, models",
+        ),
         (
             {"items": [{"routine": "add", "dtpye": "x"}]},
             r"unknown key 'items\.0\.dtpye'; known are routine, dtype",
@@ -53,6 +56,13 @@ def test_a_jsonl_job_and_every_dtype_where_none_is_named(tmp_path: Path) -> None
         ({**ADD, "budget": float("nan")}, "budget: .*finite"),
         ({**ADD, "level": "thorough"}, "level: .*'quick', 'full' or 'exhaustive'"),
         ({**ADD, "schema": "llmptx/job/2"}, "schema: .*'llmptx/job/1'"),
+        ({**ADD, "strategy": "luck"}, "strategy: .*'repair', 'best-of-n', 'best-first' or 'auto'"),
+        (
+            {**ADD, "models": [{"nmae": "x"}]},
+            r"unknown key 'models\.0\.nmae'; known are name, base_url, price",
+        ),
+        ({**ADD, "model": "a", "models": [{"name": "b"}]}, "job: give either models, or model"),
+        ({**ADD, "models": [{"name": "b"}, {"name": "b"}]}, "job: models has b twice"),
     ],
 )
 def test_wrong_values_are_named(values: dict[str, object], says: str) -> None:
@@ -82,6 +92,19 @@ def test_unknown_routines_and_dtypes_are_all_named_at_once() -> None:
         JobError, match=r"(?s)no routine is named 'numpy\.adds'.*numpy\.add.*no dtype 'float128'"
     ):
         items_of(spec)
+
+
+def test_a_search_is_one_item_and_every_model_does_every_item() -> None:
+    two = [{"name": "offline"}, {"name": "m", "base_url": "http://127.0.0.1:1/v1"}]
+    item = {"routine": "numpy.add", "dtype": "float32"}
+    one = make({"items": [item], "models": two, "samples": 3})
+    assert [(i.sample, i.model) for i in items_of(one)] == [
+        (s, m) for m in ("offline", "m") for s in range(3)
+    ]
+    tree = make({"items": [item], "models": two, "samples": 3, "strategy": "best-first"})
+    assert [(i.sample, i.model) for i in items_of(tree)] == [(0, "offline"), (0, "m")]
+    with pytest.raises(JobError, match="the price of 'm' is not known"):
+        items_of(make({"items": [item], "models": two, "budget": 1}))
 
 
 def test_an_unknown_model_is_refused_before_anything_is_filed() -> None:

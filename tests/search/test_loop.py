@@ -1,4 +1,4 @@
-"""The repair loop with a scripted model and a scripted judge."""
+"""The search loop with a scripted model and a scripted judge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from llmptx.record import Accuracy, Attempt, Candidate, Completion, Finding, Prompt, Stage, Usage, Verdict
 from llmptx.routines import find
-from llmptx.search import Note, attempt
+from llmptx.search import STRATEGIES, Limits, Note, Search
 from llmptx.search.loop import hash_of, in_one_line
 
 ADD = find("numpy.add")
@@ -24,19 +24,25 @@ def fenced(text: str) -> str:
     return f"Here:\n```ptx\n{text}```\n"
 
 
+def search(strategy: str = "repair", drafts: int = 5, samples: int = 1) -> Search:
+    return Search(ADD, "float32", STRATEGIES[strategy], Limits(drafts, drafts, samples))
+
+
 def run(
-    replies: Sequence[str], right: str = "", rounds: int = 5
+    replies: Sequence[str], right: str = "", rounds: int = 5, strategy: str = "repair", samples: int = 1
 ) -> tuple[list[Attempt], list[Note], list[Prompt]]:
     """Attempts, notes and prompts of a model that says `replies`, where only `right` passes."""
     prompts: list[Prompt] = []
 
-    def complete(prompt: Prompt) -> Completion:
+    def complete(prompt: Prompt, sample: int) -> Completion:
         prompts.append(prompt)
         return Completion("m", "e", replies[len(prompts) - 1], "stop", Usage(), 0.0)
 
-    steps = list(attempt(ADD, "float32", complete, lambda c: judge(c, right), rounds))
-    attempts = [s for s in steps if isinstance(s, Attempt)]
-    return attempts, [s for s in steps if isinstance(s, Note)], prompts
+    notes: list[Note] = []
+    under_way = search(strategy, rounds, samples)
+    while not under_way.over:
+        under_way.step(complete, lambda c: judge(c, right), notes.append)
+    return under_way.attempts, notes, prompts
 
 
 def judge(candidate: Candidate, right: str) -> Verdict:
@@ -92,14 +98,49 @@ def test_a_candidate_that_is_no_ptx_at_all_still_reaches_the_judge() -> None:
     assert attempts[0].candidate.hash == hash_of(broken)
 
 
-def test_errors_of_the_model_end_it_with_what_there_is() -> None:
-    def complete(prompt: Prompt) -> Completion:
+def test_an_error_of_model_or_judge_leaves_the_search_where_it_was() -> None:
+    def complete(prompt: Prompt, sample: int) -> Completion:
+        return Completion("m", "e", fenced(module(1)), "stop", Usage(), 0.0)
+
+    def broken(*_: object) -> Completion:
         raise RuntimeError("budget spent")
 
-    steps = attempt(ADD, "float32", complete, lambda c: judge(c, ""), 3)
-    assert isinstance(next(steps), Note)
-    with pytest.raises(RuntimeError, match="budget spent"):
-        next(steps)
+    under_way = search()
+    for model, judged in ((broken, lambda c: judge(c, "")), (complete, broken)):
+        with pytest.raises(RuntimeError, match="budget spent"):
+            under_way.step(model, judged)  # type: ignore[arg-type]
+        assert (under_way.drafts, under_way.attempts, under_way.over) == ([], [], False)
+    under_way.step(complete, lambda c: judge(c, module(1)))
+    assert (under_way.passed, under_way.over) == (True, True)
+    with pytest.raises(ValueError, match="is over"):
+        under_way.step(complete, lambda c: judge(c, ""))
+
+
+def test_a_text_drawn_twice_is_judged_once() -> None:
+    judged: list[Candidate] = []
+
+    def count(candidate: Candidate) -> Verdict:
+        judged.append(candidate)
+        return judge(candidate, "")
+
+    under_way = search("best-of-n", drafts=3, samples=3)
+    while not under_way.over:
+        under_way.step(
+            lambda prompt, sample: Completion("m", "e", fenced(module(7)), "stop", Usage(), 0.0), count
+        )
+    assert (len(under_way.attempts), len(judged)) == (3, 1)
+    assert [draft.repeats for draft in under_way.drafts] == [False, True, True]
+
+
+def test_a_draw_answers_the_task_and_a_repair_its_own_parent() -> None:
+    """The second draw reaches as far as the first did; the earlier one is mended, on its own conversation."""
+    replies = [fenced(module(i)) for i in range(4)]
+    attempts, _, prompts = run(replies, right=module(3), rounds=8, strategy="best-first", samples=8)
+    assert [p.template for p in prompts] == ["task", "repair", "task", "repair"]
+    assert prompts[1].messages[2].content == replies[0]
+    assert prompts[3].messages[2].content == replies[2]
+    assert attempts[-1].verdict is not None
+    assert attempts[-1].verdict.passed
 
 
 def test_a_verdict_in_one_line() -> None:
