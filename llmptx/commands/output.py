@@ -154,7 +154,7 @@ def sentence(error: BaseException) -> str:
 
 def exit_code(error: Exception) -> int | None:
     """What an expected error ends the program with; None for a fault of our own: that shows a traceback."""
-    from llmptx.export.package import ExportError
+    from llmptx.export.files import ExportError
     from llmptx.jobs.errors import BudgetSpentError, JobError, StoreError
     from llmptx.llm.errors import EndpointError
     from llmptx.ptx.errors import PtxError

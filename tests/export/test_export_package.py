@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import llmptx
-from llmptx.export.package import ExportError, write
-from llmptx.review import Desk
+from llmptx.export.files import ExportError
+from llmptx.export.package import write
+from tests.export.approving import approved
 
-LIBRARY = Path(llmptx.__file__).parent / "llm" / "offline"
 KERNELS = [
     ("numpy.exp", "float32"),
     ("numpy.add", "int32"),
@@ -30,22 +30,6 @@ KERNELS = [
     ("scipy.special.erf", "float32"),
     ("scipy.special.softmax", "float32"),
 ]
-
-
-def _reply(routine: str, dtype: str) -> str:
-    """The shipped library's last answer: the right one."""
-    package, _, name = routine.rpartition(".")
-    drafts = list((LIBRARY / package / name).glob(f"{dtype}.*.ptx"))
-    return max(drafts, key=lambda path: int(path.name.split(".")[1])).read_text()
-
-
-def _approved(root: Path, make_record, kernels=KERNELS) -> list:
-    desk = Desk(root)
-    for routine, dtype in kernels:
-        record = make_record(routine=routine, dtype=dtype, text=_reply(routine, dtype))
-        desk.corpus.append(record)
-        desk.approve(desk.find(record.attempts[-1].candidate.hash, routine, dtype), "ada", "read")
-    return list(desk.kernels())
 
 
 def _python(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
@@ -114,7 +98,7 @@ def installed(tmp_path_factory, make_record) -> Path:
     """Where pip put the package vk, built offline by the build backend that is here."""
     pytest.importorskip("hatchling")
     root = tmp_path_factory.mktemp("workspace")
-    write("vk", root / "vk", _approved(root, make_record))
+    write("vk", root / "vk", approved(root, make_record, KERNELS))
     site = root / "site"
     quiet = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "install", *quiet, "--target", str(site), str(root / "vk")]
@@ -136,7 +120,7 @@ def test_importing_it_loads_no_compiler(installed):
 
 @pytest.mark.parametrize("name", ["manifest.json", "numpy/exp/float32.ptx", "numpy/exp/float32.json"])
 def test_a_changed_byte_is_refused_at_import(tmp_path, make_record, name):
-    write("vk", tmp_path / "vk", _approved(tmp_path, make_record, KERNELS[:1]))
+    write("vk", tmp_path / "vk", approved(tmp_path, make_record, KERNELS[:1]))
     file = tmp_path / "vk/src/vk/kernels" / name
     file.write_bytes(file.read_bytes().replace(b"float32", b"float23", 1))
     done = _python("import vk", tmp_path / "vk/src")
@@ -145,13 +129,13 @@ def test_a_changed_byte_is_refused_at_import(tmp_path, make_record, name):
 
 
 def test_a_missing_file_is_refused_at_import(tmp_path, make_record):
-    write("vk", tmp_path / "vk", _approved(tmp_path, make_record, KERNELS[:1]))
+    write("vk", tmp_path / "vk", approved(tmp_path, make_record, KERNELS[:1]))
     (tmp_path / "vk/src/vk/kernels/numpy/exp/float32.ptx").unlink()
     assert "is missing" in _python("import vk", tmp_path / "vk/src").stderr
 
 
 def test_writing_again_replaces_the_export_and_nothing_else(tmp_path, make_record):
-    kernels = _approved(tmp_path, make_record, KERNELS[:2])
+    kernels = approved(tmp_path, make_record, KERNELS[:2])
     write("vk", tmp_path / "out", kernels)
     assert write("vk", tmp_path / "out", kernels[1:]) == ("numpy.exp",)
     assert not (tmp_path / "out/src/vk/kernels/numpy/add").exists()
@@ -164,7 +148,7 @@ def test_writing_again_replaces_the_export_and_nothing_else(tmp_path, make_recor
 
 @pytest.mark.parametrize("name", ["", "a-b", "class", "numpy", "json", "_x", "é", "../x"])
 def test_names_that_cannot_be_a_package_are_refused(tmp_path, make_record, name):
-    kernels = _approved(tmp_path, make_record, KERNELS[:1])
+    kernels = approved(tmp_path, make_record, KERNELS[:1])
     with pytest.raises(ExportError):
         write(name, tmp_path / "out", kernels)
     assert not (tmp_path / "out").exists()
