@@ -140,6 +140,7 @@ def run(
                 "written": written,
                 "unwritten": unwritten,
                 "seconds": seconds,
+                "printed": outcome.printed,
                 "profiles": profiles,
             }
         )
@@ -202,8 +203,12 @@ def _print(
 ) -> None:
     from rich.text import Text
 
+    from llmptx.review.plain import plain
+
     console = stdout()
     lines = text.split("\n")
+    if outcome.printed:
+        console.print(Text(plain(outcome.printed).rstrip("\n")), soft_wrap=True)
     for finding in outcome.findings:
         console.print(finding_text(finding, lines, file), soft_wrap=True)
     for name, count in unwritten.items():

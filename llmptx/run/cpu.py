@@ -21,7 +21,7 @@ from llmptx.engine.profile import Profile
 from llmptx.ptx import ast, parse
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding
-from llmptx.run.job import Array, Buffer, Job, Launch, Outcome
+from llmptx.run.job import MAX_PRINTED, Array, Buffer, Job, Launch, Outcome
 
 _WARM = """\
 .version 8.0
@@ -137,6 +137,7 @@ def _launched(job: Job, kernels: list[tuple[Compiled, int]], profiles: list[Prof
                 break
         findings += session.broken_guards()
         outcome = _collect(job, session, areas, before, findings)
+        outcome = replace(outcome, printed=_cut(session.printed()))
     if findings:
         _forget()  # its guards may be broken
     return outcome
@@ -218,6 +219,12 @@ def _collect(
                 unwritten[buffer.name] = np.logical_not(written.all(axis=1))
     named = tuple(_with_element(f, job) for f in findings)
     return Outcome("findings" if named else "ok", buffers, named, tuple(changed), unwritten)
+
+
+def _cut(text: str) -> str:
+    """At most MAX_PRINTED characters, the last of them saying so where there were more."""
+    said = "\n[printf: the rest is not kept]\n"
+    return text if len(text) <= MAX_PRINTED else text[: MAX_PRINTED - len(said)] + said
 
 
 def _words(array: Array) -> Array:

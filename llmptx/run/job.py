@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from llmptx.record import Finding
 
 Array = NDArray[Any]
+MAX_PRINTED = 1 << 16
 
 
 def consecutive(first: int, count: int, dtype: str) -> Array:
@@ -101,6 +102,8 @@ class Outcome:
     buffers       contents afterwards of outputs and scratch, by name
     changed       names of inputs whose bytes changed
     unwritten     by output: boolean mask of elements never wholly written (checked mode only)
+    printed       what the kernels' printf wrote, at most MAX_PRINTED characters of it
+    notes         what is not wrong but worth knowing, located as findings are (checked mode only)
     """
 
     status: Literal["ok", "findings", "crash", "timeout", "error"]
@@ -109,3 +112,5 @@ class Outcome:
     changed: tuple[str, ...] = ()
     unwritten: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     seconds: float = 0.0
+    printed: str = ""
+    notes: tuple[Finding, ...] = ()

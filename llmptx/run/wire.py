@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from llmptx.record import FINDING_KINDS, Finding, FindingKind
-from llmptx.run.job import Array, Buffer, Job, Outcome
+from llmptx.run.job import MAX_PRINTED, Array, Buffer, Job, Outcome
 
 LENGTH = struct.Struct("<Q")
 MAX_HEADER = 1 << 20
@@ -54,6 +54,8 @@ def encode(outcome: Outcome, window: memoryview | None = None) -> list[bytes | m
             "window": seen,
             "status": outcome.status,
             "findings": [_plain(f) for f in outcome.findings[:MAX_FINDINGS]],
+            "notes": [_plain(f) for f in outcome.notes[:MAX_FINDINGS]],
+            "printed": outcome.printed[:MAX_PRINTED],
             "changed": list(outcome.changed),
             "seconds": outcome.seconds,
             **listed,
@@ -102,6 +104,8 @@ def decode(job: Job, read: Read, window: memoryview | None = None) -> Outcome:
         changed=tuple(n for n in _list(header.get("changed")) if isinstance(n, str) and n in inputs),
         unwritten=unwritten,
         seconds=_number(header.get("seconds")),
+        printed=_text(header.get("printed"), MAX_PRINTED),
+        notes=_findings(header.get("notes")),
     )
 
 
@@ -166,10 +170,10 @@ def _finding(value: Any) -> Finding:
     return Finding(kind=cast(FindingKind, value["kind"]), **fields)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, most: int = MAX_TEXT) -> str:
     if not isinstance(value, str):
         raise WireError("a text that is none")
-    return value[:MAX_TEXT]
+    return value[:most]
 
 
 def _integer(value: Any) -> int:

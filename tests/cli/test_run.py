@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from llmptx.cli import main
+from llmptx.run.job import MAX_PRINTED
 
 HEAD = ".version 8.0\n.target sm_80\n.address_size 64\n"
 SAXPY = (
@@ -178,3 +179,46 @@ def test_a_checked_run_counts_what_was_never_written(files):
     result = files(SAXPY, *_by_hand(n=N - 10), "--check", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["unwritten"] == {"out": 10}
+
+
+SPEAKER = (
+    HEAD
+    + """\
+.global .align 1 .b8 said[10] = {104, 105, 32, 37, 117, 27, 91, 109, 10, 0};
+.extern .func (.param .b32 r) vprintf (.param .b64 f, .param .b64 a);
+.visible .entry speak()
+{
+    .local .align 8 .b8 room[8];
+    .reg .b64 %f, %a;
+    .reg .b32 %t;
+    mov.u32 %t, %tid.x;
+    st.local.u32 [room], %t;
+    mov.u64 %f, said;
+    cvta.global.u64 %f, %f;
+    mov.u64 %a, room;
+    cvta.local.u64 %a, %a;
+    { .param .b64 p; .param .b64 q; .param .b32 r;
+      st.param.b64 [p], %f; st.param.b64 [q], %a;
+      call.uni (r), vprintf, (p, q);
+    }
+    ret;
+}
+"""
+)
+
+
+@pytest.mark.parametrize("check", [[], ["--check"], ["--profile"]], ids=["fast", "checked", "profiled"])
+def test_what_printf_writes_is_shown_without_what_moves_the_cursor(files, check):
+    result = files(SPEAKER, "--grid", "1", "--block", "2", *check)
+    assert result.exit_code == 0, result.output
+    assert "hi 0\\x1b[m\nhi 1\\x1b[m\n" in result.stdout
+    data = json.loads(files(SPEAKER, "--grid", "1", "--block", "2", *check, "--json").stdout)
+    assert data["printed"] == "hi 0\x1b[m\nhi 1\x1b[m\n"
+
+
+def test_a_flood_of_printf_is_cut_off_and_said_to_be(files):
+    result = files(SPEAKER, "--grid", "20", "--block", "1024", "--json")
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)["printed"]
+    assert len(printed) == MAX_PRINTED
+    assert printed.endswith("[printf: the rest is not kept]\n")

@@ -212,11 +212,13 @@ def test_decoding_is_the_inverse_of_encoding() -> None:
         findings=(Finding("data-race", "x", lane=3),),
         unwritten={"out": np.array([True, False, True]), "tmp": np.zeros(0, np.bool_)},
         seconds=1.5,
+        printed="thread 0: ü\n",
+        notes=(Finding("timeout", "y", line=2),),
     )
     got = decode(Job("", (), buffers), _reader(b"".join(encode(sent))))
     assert got.buffers["out"].tobytes() == sent.buffers["out"].tobytes()
     assert got.buffers["tmp"].size == 0
-    assert got.findings == sent.findings
+    assert (got.findings, got.notes, got.printed) == (sent.findings, sent.notes, sent.printed)
     assert got.unwritten["out"].tolist() == [True, False, True]
 
 
