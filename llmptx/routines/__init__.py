@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
+from typing import Literal
 
 from llmptx.record import Routine
 
@@ -27,6 +28,10 @@ FAMILIES = (
     "sorting",
     "special",
 )
+
+# What a student is never taught, so that what it can do is measured on routines of a kind it has not seen:
+# elementwise, along an axis across threads, and both.
+HELD_OUT = frozenset({"trigonometric", "scan", "special"})
 
 
 class UnknownRoutine(KeyError):  # noqa: N818 - a public name, read as a sentence
@@ -55,6 +60,26 @@ def catalog() -> Mapping[str, Routine]:
                 raise ValueError(f"{routine.name} is in the catalogue twice, the second time in {family}.py")
             entries[routine.name] = routine
     return MappingProxyType(entries)
+
+
+@cache
+def families() -> Mapping[str, str]:
+    """The family of every routine, by dotted name."""
+    return MappingProxyType(
+        {
+            routine.name: family
+            for family in FAMILIES
+            for routine in import_module(f"llmptx.routines.{family}").ROUTINES
+        }
+    )
+
+
+def split(name: str) -> Literal["train", "test"]:
+    """The part of the catalogue a routine is in: whole families are held out, so that nothing leaks.
+
+    Raises UnknownRoutine.
+    """
+    return "test" if families()[find(name).name] in HELD_OUT else "train"
 
 
 def find(name: str) -> Routine:

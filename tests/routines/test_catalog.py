@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from llmptx.record import Routine
-from llmptx.routines import UnknownRoutine, catalog, find, select
+from llmptx.routines import FAMILIES, UnknownRoutine, catalog, families, find, select, split
 
 EVERY = [(routine, s.dtype) for routine in catalog().values() for s in routine.signatures]
 IDS = [f"{routine.name}-{dtype}" for routine, dtype in EVERY]
@@ -84,3 +84,13 @@ def test_loading_the_catalogue_imports_neither_scipy_nor_mpfr() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_families_are_held_out_whole() -> None:
+    for family in FAMILIES:
+        assert len({split(name) for name, of in families().items() if of == family}) == 1
+    assert families().keys() == catalog().keys()
+    parts = [split(name) for name in catalog()]
+    assert 0.1 < parts.count("test") / len(parts) < 0.3
+    with pytest.raises(UnknownRoutine):
+        split("numpy.ad")
