@@ -53,9 +53,9 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help=text)(function)
 
 
-def print_json(value: Any) -> None:
-    """One JSON document on stdout. Dataclasses are objects."""
-    click.echo(json.dumps(value, default=_plain_value, indent=2))
+def print_json(value: Any, line: bool = False) -> None:
+    """One JSON document on stdout, on one line where several follow each other. Dataclasses are objects."""
+    click.echo(json.dumps(value, default=_plain_value, indent=None if line else 2))
 
 
 def _plain_value(value: Any) -> Any:

@@ -21,11 +21,13 @@ from llmptx.commands.output import (
     stdout,
     table,
 )
+from llmptx.commands.trace import print_trace, step_rows
 
 if TYPE_CHECKING:
     from llmptx.engine.profile import Profile
+    from llmptx.engine.trace import Trace
     from llmptx.run.arguments import Request
-    from llmptx.run.job import Array, Outcome
+    from llmptx.run.job import Array, Job, Outcome
 
 
 def _counts(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -65,6 +67,20 @@ def _counts(context: click.Context, parameter: click.Parameter, value: str | Non
     "(cpu, under all sanitizers, in this process).",
 )
 @click.option(
+    "--trace",
+    "tracing",
+    metavar="LANE",
+    help="Show step by step what one thread does: its number in the grid, or block:thread as 2,0,0:17 "
+    "(cpu, under all sanitizers, one thread at a time, in this process). With --json a line for every step.",
+)
+@click.option(
+    "--trace-limit",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Steps that are shown.",
+)
+@click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where it runs."
 )
 @click.option(
@@ -89,6 +105,8 @@ def run(
     shared: int | None,
     check: bool,
     profiling: bool,
+    tracing: str | None,
+    trace_limit: int,
     device: str,
     save: Path | None,
     timeout: float,
@@ -101,8 +119,10 @@ def run(
     from llmptx.run.arguments import argument, request
     from llmptx.run.module import Module
 
-    if (check or profiling) and device == "cuda":
-        raise click.UsageError("--check and --profile run on the CPU: leave out --device cuda")
+    if (check or profiling or tracing is not None) and device == "cuda":
+        raise click.UsageError("--check, --profile and --trace run on the CPU: leave out --device cuda")
+    if profiling and tracing is not None:
+        raise click.UsageError("--profile and --trace run the kernel in different ways: give one of them")
     text = file.read_bytes().decode("utf-8", "surrogateescape")
     asked = request(
         Module(text, str(file)),
@@ -117,14 +137,9 @@ def run(
     need_device(device)
     begun = time.perf_counter()
     profiles: tuple[Profile, ...] = ()
-    if profiling:
-        from llmptx.ptx.errors import PtxError
-        from llmptx.run.cpu import profiled
-
-        try:
-            outcome, profiles = profiled(asked.job)
-        except PtxError as error:
-            raise error.within(text, str(file)) from None
+    traces: tuple[Trace, ...] = ()
+    if profiling or tracing is not None:
+        outcome, profiles, traces = _watched(asked.job, text, str(file), tracing, trace_limit)
     else:
         outcome = _outcome(asked, device, timeout)
     seconds = outcome.seconds or time.perf_counter() - begun
@@ -133,6 +148,9 @@ def run(
     masks = outcome.unwritten if outcome.status == "ok" else {}
     unwritten = {name: int(mask.sum()) for name, mask in masks.items() if mask.any()}
     if as_json:
+        for trace in traces:
+            for row in step_rows(trace, text.split("\n"), asked.job):
+                print_json(row, line=True)
         print_json(
             {
                 "status": outcome.status,
@@ -142,13 +160,34 @@ def run(
                 "seconds": seconds,
                 "printed": outcome.printed,
                 "profiles": profiles,
-            }
+                **({"stopped": any(trace.stopped for trace in traces)} if traces else {}),
+            },
+            line=bool(traces),
         )
     else:
         for profile in profiles:
             _print_profile(profile, text.split("\n"))
+        for trace in traces:
+            print_trace(trace, text.split("\n"), asked.job)
         _print(outcome, text, str(file), written, unwritten, seconds)
     context.exit({"ok": YES, "error": WRONG_USE}.get(outcome.status, NO))
+
+
+def _watched(
+    job: Job, text: str, file: str, tracing: str | None, limit: int
+) -> tuple[Outcome, tuple[Profile, ...], tuple[Trace, ...]]:
+    """Run here, under all sanitizers, with what was counted or told."""
+    from llmptx.ptx.errors import PtxError
+    from llmptx.run.cpu import profiled, traced
+    from llmptx.run.lane import lanes
+
+    try:
+        if tracing is None:
+            return *profiled(job), ()
+        outcome, traces = traced(job, lanes(tracing, job.launches), limit)
+        return outcome, (), traces
+    except PtxError as error:
+        raise error.within(text, file) from None
 
 
 def _extent(text: str) -> tuple[str, int]:

@@ -38,6 +38,7 @@ class Compiled:
     owner: Any
     profile: bool = False
     why: str = ""
+    trace: bool = False
 
     @property
     def threads(self) -> int:
@@ -58,10 +59,12 @@ def compile_entry(
     check: bool = False,
     approx: Approx = "exact",
     profile: bool = False,
+    trace: bool = False,
 ) -> Compiled:
     """Machine code of an entry. Width 32 falls back to 1 for what a warp as a vector cannot do.
 
     profile: it counts what it does, and `Session.profile` tells.
+    trace: of width 1, it tells what one thread does, and `Session.trace` has it.
 
     Raises PtxError, with a span, for what the engine does not run.
     """
@@ -77,7 +80,7 @@ def compile_entry(
             why = "its barriers or warp operations may have to wait for threads that are elsewhere"
     if lowered is None:
         program = flatten(module, entry)
-        lowered = lower(program, flows.build(program, True), block_dim, 1, check, approx, profile)
+        lowered = lower(program, flows.build(program, True), block_dim, 1, check, approx, profile, trace)
     engine = _machine_code(lowered, check)
     run = _SIGNATURE(engine.get_function_address("run"))
     start = (
@@ -85,7 +88,7 @@ def compile_entry(
         if check
         else None
     )
-    return Compiled(program, lowered, block_dim, check, run, start, engine, profile, why)
+    return Compiled(program, lowered, block_dim, check, run, start, engine, profile, why, trace)
 
 
 @lru_cache(maxsize=1)

@@ -57,6 +57,10 @@ WORDS = (
     "log",  # address of the next record of an access
     "log_end",
     "log_full",  # address of the host's function that empties the log
+    # traces: the block and thread that is listened to, the address of the host's function that listens
+    "trace_block",
+    "trace_unit",
+    "tracer",
 )
 INDEX = {name: i for i, name in enumerate(WORDS)}
 SIZE = 8 * len(WORDS)

@@ -23,6 +23,7 @@ from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area, Aren
 from llmptx.engine.printing import HELPER, Printer
 from llmptx.engine.profile import Counter, Profile
 from llmptx.engine.threads import Scheduler
+from llmptx.engine.trace import Step, Tracer
 from llmptx.ptx import ast
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding, FindingKind
@@ -143,6 +144,17 @@ class Session:
         counter = launcher.workers[0].counter
         assert counter is not None
         return counter.profile(launcher.kernel.program.entry.name, launcher.kernel.why)
+
+    def listen(
+        self, number: int, block: tuple[int, int, int], thread: tuple[int, int, int], steps: int
+    ) -> None:
+        """Has kernel `number`, compiled to be traced, tell of one thread in its next launch."""
+        self.launchers[number].workers[0].listen(block, thread, steps)
+
+    def trace(self, number: int) -> tuple[tuple[Step, ...], bool]:
+        """What it told since it was last asked, and whether there was more. For one worker."""
+        tracer = self.launchers[number].workers[0].tracer
+        return tracer.take() if tracer else ((), False)
 
     def broken_guards(self) -> list[Finding]:
         """Buffers beside which something was written."""
@@ -317,6 +329,10 @@ class _Worker:
         window = (shared.start, shared.size)
         counts = kernel.profile
         self.counter = Counter(kernel.program, kernel.lowered.width, window, self.words) if counts else None
+        told = kernel.lowered.told
+        self.tracer = Tracer(kernel.program, told, self._named) if kernel.trace else None
+        self.heard = ((0, 0, 0), -1)
+        self._set(tracer=self.tracer.address if self.tracer else 0)
 
     def _set(self, **words: int) -> None:
         for name, value in words.items():
@@ -324,6 +340,16 @@ class _Worker:
 
     def _get(self, name: str) -> int:
         return int(self.words[context.INDEX[name]])
+
+    def listen(self, block: tuple[int, int, int], thread: tuple[int, int, int], steps: int) -> None:
+        x, y, _ = self.kernel.block_dim
+        assert self.tracer is not None
+        self.tracer.limit = steps
+        self.heard = (block, thread[0] + x * (thread[1] + y * thread[2]))
+
+    def _named(self, address: int) -> tuple[str, int]:
+        buffer, offset = self.launcher.session.arena.locate(address)
+        return _known(buffer), offset
 
     def prepare(
         self,
@@ -355,6 +381,8 @@ class _Worker:
             block_rows=rows.ctypes.data,
             block_row=rows.ctypes.data,
         )
+        (x, y, z), unit = self.heard
+        self._set(trace_block=x + grid[0] * (y + grid[1] * z), trace_unit=unit)
 
     @property
     def time(self) -> int:
@@ -510,15 +538,19 @@ class _Worker:
 def _where(buffer: str, offset: int, arena: Arena) -> str:
     if not buffer:
         return "nowhere"
-    name = buffer
+    return f"byte {offset} of {_known(buffer)} ({arena.areas[buffer].size} bytes)"
+
+
+def _known(buffer: str) -> str:
+    """The name of a buffer or window as people know it."""
     for prefix, text in (
         (".shared", "shared memory"),
         (".local", "local memory"),
         (".params", "the parameters"),
     ):
         if buffer.startswith(prefix):
-            name = text
-    return f"byte {offset} of {name} ({arena.areas[buffer].size} bytes)"
+            return text
+    return buffer
 
 
 @lru_cache(maxsize=1)

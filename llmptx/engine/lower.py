@@ -37,6 +37,7 @@ class Lowered:
                  `waits`
     waits        by resume point: (what, pc), what as the emitter named it
     synchronises whether units have resume points at all
+    told         instructions that tell of themselves in a trace, by pc
     """
 
     text: str
@@ -47,6 +48,7 @@ class Lowered:
     synchronises: bool
     symbols: list[str]
     waits: dict[int, tuple[tuple[Any, ...], int]] = field(default_factory=dict)
+    told: dict[int, Ins] = field(default_factory=dict)
 
     @property
     def copies(self) -> bool:
@@ -62,6 +64,7 @@ def lower(
     check: bool,
     approx: str,
     profile: bool = False,
+    trace: bool = False,
 ) -> Lowered:
     """Raises NeedsThreads where W lanes at once cannot run it; PtxError for what cannot be run at all."""
     threads = block_dim[0] * block_dim[1] * block_dim[2]
@@ -73,7 +76,7 @@ def lower(
     if width > 1 and spins.waits(flow, shapes):
         raise NeedsThreads
     lowering = _Lowering(program, flow, shapes, block_dim, width, check, approx, bool(syncs), not simple)
-    lowering.profile = profile
+    lowering.profile, lowering.trace = profile, trace
     return lowering.build()
 
 
@@ -135,6 +138,7 @@ class _Lowering(Masks):
         self.module = module
         self.frame = 0
         self.waits = {}
+        self.told = {}
         self.symbols = []
         self.slots = {}
         self.pending = {}
@@ -203,4 +207,5 @@ class _Lowering(Masks):
             self.synchronises,
             self.symbols,
             self.waits,
+            self.told,
         )

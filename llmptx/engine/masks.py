@@ -12,6 +12,7 @@ from llmptx.engine.context import FAIL_TIMEOUT
 from llmptx.engine.emit import I32, I64, IR, Value
 from llmptx.engine.program import Ins
 from llmptx.engine.rounds import Rounds
+from llmptx.engine.trace import CALL, END, WAY
 from llmptx.ptx.ast import Reg
 from llmptx.ptx.types import Type
 
@@ -157,6 +158,7 @@ class Masks(Rounds):
                 self.pc = pc
                 self.count(pc)
                 condition = self.read(pred)
+                self.tell(WAY, pc, [], [condition])
                 self._branch(block, self.not_(condition) if negated else condition, then, other)
             case Switch(ins, targets):
                 self._switch(block, ins, targets)
@@ -167,10 +169,12 @@ class Masks(Rounds):
                 self._go(block, target)
             case Invoke():
                 self.pc = block.end.call.pc
+                self.tell(CALL, self.pc, [], [])
                 self.invoke(block, block.end)
             case Leave():
                 self.leave(block.end)
             case Exit():
+                self.tell(END, 0, [], [])
                 if block.divergent:
                     old = self.b.load(self.exited_var, typ=self._mask_type())
                     self.b.store(self.b.or_(old, self.lanes()), self.exited_var)
@@ -215,6 +219,7 @@ class Masks(Rounds):
         self.count(ins.pc)
         operand = next(o for o in ins.matched.instruction.operands if isinstance(o, Reg))
         index = self.adapt(self.read(operand.name), u32, operand.name)
+        self.tell(WAY, ins.pc, [], [index])
         b = self.b
         if index.kind == "u" and not block.divergent:
             for number, target in enumerate(targets):

@@ -12,14 +12,15 @@ from llvmlite import ir
 from llmptx.engine.access import Address, space_name
 from llmptx.engine.emit import I1, I8, I64, IR, PTR, Value, canonical, scalar_type
 from llmptx.engine.matrix import ROOM
-from llmptx.engine.profile import Counting
+from llmptx.engine.trace import ROOM as TOLD
+from llmptx.engine.trace import Tracing
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import Type
 
 GARBAGE = 0xFFF5_A5A5_A5A5_A5A5  # NaN, or a negative number, whatever the width it is cut to
 
 
-class Registers(Counting):
+class Registers(Tracing):
     """Adds slots in the function's frame, which its builder gives room."""
 
     shapes: dict[str, Value]
@@ -114,6 +115,12 @@ class Registers(Counting):
             with self.b.goto_block(self.entry):
                 self.scratch["matrices"] = self._bytes(ROOM)
         return self.scratch["matrices"]
+
+    def _told_room(self) -> IR:
+        if "told" not in self.scratch:
+            with self.b.goto_block(self.entry):
+                self.scratch["told"] = self._bytes(8 * TOLD)
+        return self.scratch["told"]
 
     def _entry_alloca(self, type: ir.Type) -> IR:
         with self.b.goto_block(self.entry):

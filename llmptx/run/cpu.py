@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from llmptx.engine import Approx, Compiled, Place, Session, compile_entry
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area
 from llmptx.engine.profile import Profile
+from llmptx.engine.trace import Trace
 from llmptx.ptx import ast, parse
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding
@@ -61,6 +62,10 @@ def warm_up() -> None:
         assert outcome.status == "ok", outcome.findings
     compiled.cache_clear()
     _parsed.cache_clear()
+
+
+Index = tuple[int, int, int]
+Hook = Callable[[Session, int], None]
 
 
 @lru_cache(maxsize=64)
@@ -108,7 +113,39 @@ def profiled(job: Job) -> tuple[Outcome, tuple[Profile, ...]]:
         for each in job.launches
     ]
     profiles: list[Profile] = []
-    return _launched(job, kernels, profiles), tuple(profiles)
+    after: Hook = lambda session, number: profiles.append(session.profile(number))  # noqa: E731
+    return _launched(job, kernels, after=after), tuple(profiles)
+
+
+def traced(
+    job: Job, lanes: Sequence[tuple[Index, Index] | None], limit: int
+) -> tuple[Outcome, tuple[Trace, ...]]:
+    """As `run_job` under all sanitizers and one thread at a time, and what one thread of every launch did.
+
+    lanes: by launch, (block, thread), or None where nobody is listened to; limit: steps of them all.
+    Raises PtxError for what the engine does not run.
+    """
+    job = replace(job, check=True, keep=False, width=1)
+    tree = _parsed(job.ptx)
+    kernels = [
+        (
+            compile_entry(tree, each.entry, each.block, width=1, check=True, approx=job.approx, trace=True),
+            each.shared,
+        )
+        for each in job.launches
+    ]
+    traces: list[Trace] = []
+
+    def listen(session: Session, number: int) -> None:
+        lane = lanes[number]
+        if lane is not None:
+            session.listen(number, *lane, max(0, limit - sum(len(t.steps) for t in traces)))
+
+    def heard(session: Session, number: int) -> None:
+        if (lane := lanes[number]) is not None:
+            traces.append(Trace(job.launches[number].entry, *lane, *session.trace(number)))
+
+    return _launched(job, kernels, listen, heard), tuple(traces)
 
 
 def _run(job: Job) -> Outcome:
@@ -116,27 +153,31 @@ def _run(job: Job) -> Outcome:
         (compiled(job.ptx, launch.entry, launch.block, job.width, job.check, job.approx), launch.shared)
         for launch in job.launches
     ]
-    return _launched(job, kernels, None)
+    return _launched(job, kernels)
 
 
-def _launched(job: Job, kernels: list[tuple[Compiled, int]], profiles: list[Profile] | None) -> Outcome:
+def _launched(
+    job: Job, kernels: list[tuple[Compiled, int]], before: Hook | None = None, after: Hook | None = None
+) -> Outcome:
     real = [b for b in job.buffers if not b.alias]
     places = [Place(b.name, b.size * np.dtype(b.dtype).itemsize, b.offset) for b in real]
     with _session(job, kernels, places) as session:
         areas = dict(session.buffers)
         areas |= {b.name: areas[b.alias] for b in job.buffers if b.alias}
         shared = {b.alias for b in job.buffers if b.alias}
-        before = {b.name: _fill(session, areas[b.name], b, b.name in shared) for b in real}
+        kept = {b.name: _fill(session, areas[b.name], b, b.name in shared) for b in real}
         findings: list[Finding] = []
         for number, launch in enumerate(job.launches):
             args = [_argument(a, launch, areas) for a in launch.args]
+            if before is not None:
+                before(session, number)
             findings = session.launch(number, launch.grid, args, seed=job.seed, budget=job.budget)
-            if profiles is not None:
-                profiles.append(session.profile(number))
+            if after is not None:
+                after(session, number)
             if findings:
                 break
         findings += session.broken_guards()
-        outcome = _collect(job, session, areas, before, findings)
+        outcome = _collect(job, session, areas, kept, findings)
         outcome = replace(outcome, printed=_cut(session.printed()))
     if findings:
         _forget()  # its guards may be broken

@@ -222,3 +222,32 @@ def test_a_flood_of_printf_is_cut_off_and_said_to_be(files):
     printed = json.loads(result.stdout)["printed"]
     assert len(printed) == MAX_PRINTED
     assert printed.endswith("[printf: the rest is not kept]\n")
+
+
+def test_a_trace_shows_every_step_with_values_and_elements(files):
+    result = files(SAXPY, *_by_hand(), "--trace", "2:10")
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.stdout.split("\n") if "st.global.f32" in line]
+    # y[522] and then out[522], both of what the fused product is
+    value = f"%y={files.expected[522]!s}"
+    assert [row[-1] for row in rows] == ["y[522]", "out[522]"]
+    assert all(value in row for row in rows)
+    assert "@%end bra DONE;" in result.stdout
+    assert "not taken" in result.stdout
+    assert result.stdout.index("the thread ends") < result.stdout.index("ran in")
+
+
+def test_a_trace_as_json_is_a_line_a_step_and_says_where_it_stopped(files):
+    lines = files(SAXPY, *_by_hand(), "--trace", "522", "--trace-limit", "8", "--json").stdout.splitlines()
+    *steps, end = map(json.loads, lines)
+    assert [s["step"] for s in steps] == list(range(1, 9))
+    assert (steps[0]["block"], steps[0]["thread"]) == ([2, 0, 0], [10, 0, 0])
+    assert (steps[5]["text"], steps[5]["writes"]["%t"]["value"]) == ("mov.u32 %t, %tid.x;", 10)
+    assert (end["status"], end["stopped"]) == ("ok", True)
+
+
+@pytest.mark.parametrize("lane", ["1024", "4:0", "0:256", "0,1:0", "x", "1,2,3,4:0", "-1", ""])
+def test_a_lane_that_is_not_there_ends_with_2(files, lane):
+    result = files(SAXPY, *_by_hand(), f"--trace={lane}")
+    assert result.exit_code == 2
+    assert "--trace" in result.stderr
