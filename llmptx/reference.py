@@ -6,6 +6,7 @@ A test compares the file with this, so no option goes undocumented.
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Iterator
 
 import click
@@ -49,11 +50,17 @@ def reference(group: click.Group, name: str = "llmptx") -> str:
     return "\n".join([_HEAD, *_section(group, click.Context(group, info_name=name))]).rstrip() + "\n"
 
 
+def _paragraph(text: str) -> str:
+    """A paragraph that click is told not to fill stays as it is laid out."""
+    mark = "\b\n"
+    return textwrap.indent(text.removeprefix(mark), "    ") if text.startswith(mark) else text
+
+
 def _section(command: click.Command, context: click.Context) -> Iterator[str]:
     usage = command.get_usage(context).removeprefix("Usage: ")
     yield f"## {context.command_path}\n"
     yield f"    {' '.join(usage.split())}\n"
-    yield inspect.cleandoc(command.help or "") + "\n"
+    yield "\n\n".join(map(_paragraph, inspect.cleandoc(command.help or "").split("\n\n"))) + "\n"
     rows = list(_options(command, context))
     if rows:
         yield "| option | what it does |\n| --- | --- |\n" + "\n".join(rows) + "\n"

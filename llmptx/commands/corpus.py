@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ from llmptx.commands.output import (
 )
 
 _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
+_OUT_ANY = click.Path(path_type=Path)
+FORMATS = (
+    "chat",
+    "repair",
+    "preference",
+    "unpaired",
+    "openai",
+    "openai-preference",
+    "tasks",
+    "parquet",
+)
 
 
 @click.group()
@@ -63,11 +75,15 @@ def stats(context: click.Context, workspace: Workspace, as_json: bool) -> None:
 @pass_workspace
 @click.pass_context
 def check(context: click.Context, workspace: Workspace, as_json: bool) -> None:
-    """Name every line that is cut, broken, twice there, or contradicts itself; exit 1 if there is one."""
-    from llmptx.corpus import Corpus
+    """Name every line that is broken, a double, at odds with itself, stale or leaking; exit 1 if one is.
+
+    Stale: passed by another judge, engine or spec than today's, and not rechecked. Leaking: shows a kernel of
+    the split that its routine is not in.
+    """
+    from llmptx.corpus import Corpus, rechecked
     from llmptx.corpus import check as look
 
-    problems = list(look(Corpus(workspace.records)))
+    problems = list(look(Corpus(workspace.records), rechecked(workspace.root)))
     if as_json:
         print_json({"file": workspace.records, "problems": problems})
     else:
@@ -85,14 +101,24 @@ def check(context: click.Context, workspace: Workspace, as_json: bool) -> None:
 @click.option(
     "--out", type=_OUT, help="Write the records without doubles here. The corpus itself stays as it is."
 )
+@click.option(
+    "--near",
+    type=click.FloatRange(0.5, 1, min_open=True),
+    help="Count kernels as doubles too that share this much of their runs of instructions: 0.9, say.",
+)
 @json_option
 @pass_workspace
-def dedup(workspace: Workspace, out: Path | None, as_json: bool) -> None:
+def dedup(workspace: Workspace, out: Path | None, near: float | None, as_json: bool) -> None:
     """Count records whose passing kernel an earlier one has, names of registers and labels aside."""
     from llmptx.corpus import Corpus, distinct
 
     records, _ = Corpus(workspace.records).read()
     kept = list(distinct(records))
+    if near is not None:
+        with _extra("hf"):
+            from llmptx.corpus.near import unlike
+
+            kept = list(unlike(kept, near))
     if out:
         _write(out, (json.loads(record.to_json()) for record in kept))
     if as_json:
@@ -106,13 +132,13 @@ def dedup(workspace: Workspace, out: Path | None, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["chat", "repair"]),
+    type=click.Choice(FORMATS),
     default="chat",
     show_default=True,
-    help="chat: task and the reply that passed. repair: findings and the reply that mended them.",
+    help="What the trainer takes; see above.",
 )
 @click.option(
-    "--out", type=_OUT, required=True, help="JSON Lines with `prompt` and `completion`, as TRL takes them."
+    "--out", type=_OUT_ANY, required=True, help="The JSON Lines file to write; for parquet, a folder."
 )
 @click.option(
     "--terms",
@@ -122,24 +148,81 @@ def dedup(workspace: Workspace, out: Path | None, as_json: bool) -> None:
     show_default=True,
     help="Terms of use to take; may be given again.",
 )
+@click.option(
+    "--split",
+    type=click.Choice(["all", "train", "test"]),
+    default="all",
+    show_default=True,
+    help="Of the catalogue: train leaves out the families that are held out, test takes only those.",
+)
+@click.option(
+    "--reasoning",
+    is_flag=True,
+    help="Put what the model thought before its reply, in <think> tags, where it was given in full.",
+)
+@click.option(
+    "--near",
+    type=click.FloatRange(0.5, 1, min_open=True),
+    help="Leave out kernels that share this much of their runs of instructions with an earlier one.",
+)
 @json_option
 @pass_workspace
 @click.pass_context
 def export(
-    context: click.Context, workspace: Workspace, form: str, out: Path, terms: tuple[str, ...], as_json: bool
+    context: click.Context,
+    workspace: Workspace,
+    form: str,
+    out: Path,
+    terms: tuple[str, ...],
+    split: str,
+    reasoning: bool,
+    near: float | None,
+    as_json: bool,
 ) -> None:
-    """Training examples of distinct records, of those terms that allow it unless others are asked for."""
+    """Training examples of distinct records, of those terms that allow it unless others are asked for.
+
+    \b
+    chat               the task and the reply that passed: prompt, completion (TRL SFT)
+    repair             findings and the reply that mended them: prompt, completion
+    preference         a right and a wrong reply to one task: prompt, chosen, rejected (TRL DPO)
+    unpaired           every judged reply: prompt, completion, label (TRL KTO)
+    openai             chat as messages (OpenAI supervised fine-tuning)
+    openai-preference  preference as OpenAI takes it
+    tasks              every task of the catalogue, for llmptx.corpus.reward (TRL GRPO)
+    parquet            whole records by split, with a dataset card: a folder
+    """
     from llmptx.corpus import Corpus, distinct, examples
 
     records = list(distinct(Corpus(workspace.records)))
-    left_out = sum(record.terms_class not in terms for record in records)
-    count = _write(out, examples(records, form, terms))  # type: ignore[arg-type]
+    left_out = 0 if form == "tasks" else sum(record.terms_class not in terms for record in records)
+    if near is not None:
+        with _extra("hf"):
+            from llmptx.corpus.near import unlike
+
+            records = list(unlike(records, near))
+    if form == "parquet":
+        with _extra("hf"):
+            from llmptx.corpus.parquet import write
+
+            count = sum(write(out, records, out.name, terms).values())
+    else:
+        rows = examples(records, form, terms, part=split, reasoning=reasoning)  # type: ignore[arg-type]
+        count = _write(out, rows)
     if as_json:
         print_json({"examples": count, "out": out, "left_out_for_terms": left_out})
     else:
         aside = f"; {left_out} records left out for their terms" if left_out else ""
         click.echo(f"{count} examples written to {out}{aside}")
     context.exit(0 if count else NO)
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """What an extra brings may not be there: says how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"this needs {error.name}: pip install 'llmptx[{name}]'") from error
 
 
 def _write(out: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from llmptx.corpus.journal import Line, Problem, appending, decoded, lines, scan, write_line
-from llmptx.record import Candidate, Record
+from llmptx.record import Candidate, Record, Verdict
 
 Outcome = Literal["passed", "repaired", "rejected"]
 
@@ -81,3 +81,9 @@ def passing(record: Record) -> Candidate | None:
         if attempt.candidate and attempt.verdict and attempt.verdict.passed:
             return attempt.candidate
     return None
+
+
+def rechecked(root: Path) -> Iterator[Verdict]:
+    """The verdicts that `llmptx recheck` filed in a workspace, in order."""
+    found = scan(root / "corpus" / "rechecks.jsonl", Verdict.from_dict)
+    return (verdict for verdict in found if isinstance(verdict, Verdict))

@@ -5,15 +5,20 @@ Only looks: the corpus is append-only, and nothing here writes to it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from llmptx.corpus.journal import Problem, decoded, lines
 from llmptx.corpus.store import Corpus, outcome, passing
+from llmptx.corpus.training import part_of
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.normalize import candidate_hash
-from llmptx.record import Record
+from llmptx.record import ENGINE_VERSION, JUDGE_VERSION, Record, Verdict
+from llmptx.routines import find
+
+_FENCED = re.compile(r"```ptx\n(.*?)```", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +99,19 @@ def distinct(records: Iterable[Record]) -> Iterator[Record]:
             yield record
 
 
-def check(corpus: Corpus) -> Iterator[Problem]:
-    """Every unreadable line, double, and record that contradicts itself, with its line."""
+def check(corpus: Corpus, rechecks: Iterable[Verdict] = ()) -> Iterator[Problem]:
+    """Every line that is unreadable, a double, contradicts itself, is stale or leaks, with its number.
+
+    Stale: the kernel that passed did so by another judge, engine or spec than today's, and none of rechecks
+    is of today. Leaking: its kernel, or one shown in its task, is also that of a routine in the other split.
+    """
     seen: dict[str, int] = {}
+    parts: dict[str, set[str]] = {}
+    shown: dict[str, str] = {}
+    today = {(v.routine, v.dtype, v.candidate) for v in rechecks if not _outdated(v)}
+    for record in corpus:
+        if candidate := passing(record):
+            parts.setdefault(candidate.hash, set()).add(part_of(record.routine))
     for line in lines(corpus.path):
         entry = decoded(line, Record.from_dict)
         if isinstance(entry, Problem):
@@ -105,7 +120,42 @@ def check(corpus: Corpus) -> Iterator[Problem]:
         first = seen.setdefault(entry.hash, line.number)
         if first != line.number:
             yield Problem(line.number, f"is the same record as line {first}")
-        yield from (Problem(line.number, message) for message in _contradictions(entry))
+        for message in (*_contradictions(entry), *_stale(entry, today), *_leaks(entry, parts, shown)):
+            yield Problem(line.number, message)
+
+
+def _stale(record: Record, today: Collection[tuple[str, str, str]]) -> Iterator[str]:
+    for attempt in record.attempts:
+        verdict = attempt.verdict
+        if verdict and verdict.passed and (verdict.routine, verdict.dtype, verdict.candidate) not in today:
+            why = _outdated(verdict)
+            if why:
+                yield f"{record.routine} {record.dtype}: is stale: {why}; run llmptx recheck"
+
+
+def _outdated(verdict: Verdict) -> str:
+    if verdict.judge != JUDGE_VERSION:
+        return f"judged by judge {verdict.judge}, today's is {JUDGE_VERSION}"
+    if verdict.engine != ENGINE_VERSION:
+        return f"judged on engine {verdict.engine}, today's is {ENGINE_VERSION}"
+    try:
+        spec = find(verdict.routine).spec_hash(verdict.dtype)
+    except KeyError:
+        return "the catalogue does not have its routine and dtype"
+    return "" if spec == verdict.spec else "the routine's spec has changed"
+
+
+def _leaks(record: Record, parts: Mapping[str, set[str]], shown: dict[str, str]) -> Iterator[str]:
+    part = part_of(record.routine)
+    candidate = passing(record)
+    if candidate and len(parts[candidate.hash]) > 1:
+        yield f"{record.routine} {record.dtype}: leaks: its kernel is also one of the other split"
+    for message in record.attempts[0].prompt.messages if record.attempts else ():
+        for text in _FENCED.findall(message.content):
+            if text not in shown:
+                shown[text] = _hash(text)
+            if parts.get(shown[text], {part}) - {part}:
+                yield f"{record.routine} {record.dtype}: leaks: its task shows a kernel of the other split"
 
 
 def _contradictions(record: Record) -> Iterator[str]:
@@ -125,7 +175,12 @@ def _contradictions(record: Record) -> Iterator[str]:
 
 
 def _matches(text: str, stated: str) -> bool:
+    # Text that does not parse has no normal form; its hash is whatever the judge gave it.
+    return _hash(text) in ("", stated)
+
+
+def _hash(text: str) -> str:
     try:
-        return candidate_hash(text) == stated
+        return candidate_hash(text)
     except PtxError:
-        return True  # text that does not parse has no normal form; its hash is whatever the judge gave it
+        return ""
