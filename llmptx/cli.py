@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 import llmptx
+from llmptx.commands.bench import bench
 from llmptx.commands.catalog import catalog
 from llmptx.commands.corpus import corpus
 from llmptx.commands.doctor import doctor
@@ -42,7 +43,7 @@ def main(context: click.Context, workspace: Path) -> None:
     context.obj = Workspace(workspace)
 
 
-for command in (catalog, rewrite, verify, run, recheck, jobs, review, corpus, export, doctor):
+for command in (catalog, rewrite, verify, run, recheck, jobs, review, corpus, export, bench, doctor):
     main.add_command(command)
 
 

@@ -157,6 +157,7 @@ def exit_code(error: Exception) -> int | None:
     from llmptx.export.files import ExportError
     from llmptx.jobs.errors import BudgetSpentError, JobError, StoreError
     from llmptx.llm.errors import EndpointError
+    from llmptx.llm.prompt import TemplateError
     from llmptx.ptx.errors import PtxError
     from llmptx.review.desk import ReviewError
     from llmptx.routines import UnknownRoutine
@@ -172,6 +173,7 @@ def exit_code(error: Exception) -> int | None:
         StoreError,
         ReviewError,
         ExportError,
+        TemplateError,
         LevelError,
         CertificateError,
         ArgumentError,

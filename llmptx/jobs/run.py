@@ -28,6 +28,7 @@ from llmptx.jobs.store import State, Store
 from llmptx.llm.client import Client
 from llmptx.llm.client import Limits as CallLimits
 from llmptx.llm.errors import EndpointError
+from llmptx.llm.prompt import Writer
 from llmptx.record import Attempt, Candidate, Level, Record, Verdict
 from llmptx.search import STRATEGIES, Bandit, Limits, Search
 from llmptx.search.loop import in_one_line, no_ptx
@@ -132,6 +133,7 @@ class _Run:
         self.budget_spent = False
         self.error: BaseException | None = None
         self.strategies = tuple(STRATEGIES) if self.spec.strategy == "auto" else (self.spec.strategy,)
+        self.writer = Writer(self.spec.prompts)
         turns = self.spec.budget is not None or len(self.strategies) > 1
         self.schedule = Schedule(self.strategies, Bandit(self.spec.seed) if turns else None)
 
@@ -247,7 +249,8 @@ class _Run:
         limits = Limits(drafts=total, turns=spec.rounds, samples=total)
         if spec.strategy == "repair":
             limits = Limits(drafts=spec.rounds, turns=spec.rounds, samples=1, first=item.sample)
-        return Search(self.resolve(item.routine)[0], item.dtype, STRATEGIES[task.strategy], limits)
+        routine, strategy = self.resolve(item.routine)[0], STRATEGIES[task.strategy]
+        return Search(routine, item.dtype, strategy, limits, self.writer)
 
     def _caller(self, task: Task) -> Caller:
         route = self.routes[task.row.item.model]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from llmptx.jobs.errors import JobError
 from llmptx.llm.profiles import UnknownModelError, profile_for
+from llmptx.llm.prompt import TemplateError, Writer
 from llmptx.record import Routine
 
 Resolve = Callable[[str], Sequence[Routine]]
@@ -50,6 +51,7 @@ class JobSpec(BaseModel):
     strategy   repair: `samples` conversations of `rounds` drafts, a record each. best-of-n and best-first:
                one search of at most samples x rounds drafts, which ends with the first that passes. auto: one
                of the three for each item, as the bandit finds them to pay
+    prompts    texts that replace shipped prompt templates, by name (system, task, repair)
     seed       of the bandit, which decides whose turn it is wherever there is a budget
     samples    conversations for each routine and dtype
     rounds     drafts in each, the first included
@@ -65,6 +67,7 @@ class JobSpec(BaseModel):
     base_url: str = ""
     models: tuple[ModelSpec, ...] = ()
     strategy: StrategyName = "repair"
+    prompts: dict[str, str] = {}
     seed: int = 0
     samples: Annotated[int, Field(ge=1, le=1000)] = 1
     rounds: Annotated[int, Field(ge=1, le=100)] = 4
@@ -140,6 +143,10 @@ def from_catalogue(name: str) -> Sequence[Routine]:
 def items_of(spec: JobSpec, resolve: Resolve = from_catalogue) -> tuple[Item, ...]:
     """Every item of a job, each once, in order. Raises JobError for unknown routines, dtypes and models."""
     check_model(spec)
+    try:
+        Writer(spec.prompts)
+    except TemplateError as error:
+        raise JobError(str(error)) from error
     items: dict[Item, None] = {}
     wrong = []
     samples = range(spec.samples if spec.strategy == "repair" else 1)

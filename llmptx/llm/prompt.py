@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmptx.record import (
     TARGETS,
@@ -26,8 +26,10 @@ from llmptx.record import (
     Verdict,
 )
 
-if TYPE_CHECKING:
-    import jinja2
+
+class TemplateError(ValueError):
+    """A prompt template that cannot be used; the text says which and why."""
+
 
 TEMPLATES = ("system", "task", "repair")
 SHOWN_FINDINGS = 8
@@ -68,9 +70,108 @@ LAYOUT: Mapping[str, str] = {
 }
 
 
-def first(routine: Routine, dtype: str) -> Prompt:
-    """The opening prompt for one dtype of a routine. Raises KeyError naming the dtypes there are."""
-    system = _render("system")
+class Writer:
+    """Prompts from one set of templates: the shipped ones, with other texts for those of `changed`.
+
+    Raises TemplateError for a name that is no template's, and for a text that is not Jinja.
+    """
+
+    def __init__(self, changed: Mapping[str, str] | None = None) -> None:
+        import jinja2
+
+        self.changed = dict(changed or {})
+        if unknown := set(self.changed) - set(TEMPLATES):
+            known = ", ".join(TEMPLATES)
+            raise TemplateError(f"no prompt template is named {sorted(unknown)[0]!r}; there are {known}")
+        self._texts = {**sources(), **self.changed}
+        self.hash = hashlib.sha256("\0".join(self._texts[name] for name in TEMPLATES).encode()).hexdigest()
+        self._environment = jinja2.Environment(
+            loader=jinja2.DictLoader(self._texts),
+            undefined=jinja2.StrictUndefined,
+            autoescape=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        for name in self.changed:
+            try:
+                self._environment.get_template(name)
+            except jinja2.TemplateSyntaxError as error:
+                raise TemplateError(f"prompt template {name}, line {error.lineno}: {error}") from error
+        self._system = self._render("system")
+
+    def first(self, routine: Routine, dtype: str) -> Prompt:
+        """The opening prompt for one dtype of a routine. Raises KeyError naming the dtypes there are."""
+        task = self._render(
+            "task",
+            routine=routine,
+            dtype=dtype,
+            buffers=_buffers(routine, dtype),
+            layout=LAYOUT[routine.kind],
+            tolerance=tolerance_in_words(routine.tolerance[dtype]),
+            targets=TARGETS,
+        )
+        messages = (Message("system", self._system), Message("user", task))
+        return Prompt(routine.name, dtype, messages, "task", self.hash)
+
+    def repair(
+        self, prompt: Prompt, completion: Completion, candidate: Candidate, verdict: Verdict
+    ) -> Prompt:
+        """The next prompt after a rejected candidate: the conversation, the reply, the findings verbatim."""
+        lines = candidate.text.split("\n")
+        shown = [_shown(finding, lines) for finding in verdict.findings[:SHOWN_FINDINGS]]
+        text = self._render(
+            "repair",
+            problem="",
+            routine=prompt.routine,
+            dtype=prompt.dtype,
+            stage=verdict.stages[-1].name if verdict.stages else "read",
+            passed=[stage.name for stage in verdict.stages if stage.passed],
+            findings=shown,
+            more=len(verdict.findings) - len(shown),
+            smallest=_smallest(verdict.findings),
+        )
+        return self._next(prompt, completion, text)
+
+    def ask_again(self, prompt: Prompt, completion: Completion, problem: str) -> Prompt:
+        """The next prompt after a reply that held no PTX; `problem` says what was found instead."""
+        text = self._render("repair", problem=problem, routine=prompt.routine, dtype=prompt.dtype)
+        return self._next(prompt, completion, text)
+
+    def _next(self, prompt: Prompt, completion: Completion, text: str) -> Prompt:
+        turns = (Message("assistant", completion.content), Message("user", text))
+        return Prompt(prompt.routine, prompt.dtype, prompt.messages + turns, "repair", self.hash)
+
+    def _render(self, name: str, **values: Any) -> str:
+        """Raises TemplateError where a template asks for a value that there is not."""
+        import jinja2
+
+        try:
+            return self._environment.get_template(name).render(**values).strip() + "\n"
+        except jinja2.UndefinedError as error:
+            raise TemplateError(f"prompt template {name}: {error}") from error
+
+
+@functools.cache
+def shipped() -> Writer:
+    """The writer of the shipped templates."""
+    return Writer()
+
+
+def read_templates(folder: Path) -> dict[str, str]:
+    """The templates in a folder, `system.md` and so on, which replace shipped ones. Raises TemplateError."""
+    try:
+        found = {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.md"))}
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateError(f"{folder}: cannot be read: {error}") from error
+    if not found:
+        raise TemplateError(
+            f"{folder}: no template in it; a variant has one or more of {', '.join(TEMPLATES)}.md"
+        )
+    Writer(found)
+    return found
+
+
+def _buffers(routine: Routine, dtype: str) -> list[dict[str, Any]]:
     signature = routine.signature(dtype)
     names = routine.parameters(dtype)
     buffers = []
@@ -82,42 +183,7 @@ def first(routine: Routine, dtype: str) -> Prompt:
         buffers.append(
             {"name": names[i], "role": role, "size": size, "dtype": element, "type": kind, "bytes": width}
         )
-    task = _render(
-        "task",
-        routine=routine,
-        dtype=dtype,
-        buffers=buffers,
-        layout=LAYOUT[routine.kind],
-        tolerance=tolerance_in_words(routine.tolerance[dtype]),
-        targets=TARGETS,
-    )
-    return Prompt(
-        routine.name, dtype, (Message("system", system), Message("user", task)), "task", templates_hash()
-    )
-
-
-def repair(prompt: Prompt, completion: Completion, candidate: Candidate, verdict: Verdict) -> Prompt:
-    """The next prompt after a rejected candidate: the conversation, the reply, the findings verbatim."""
-    lines = candidate.text.split("\n")
-    shown = [_shown(finding, lines) for finding in verdict.findings[:SHOWN_FINDINGS]]
-    text = _render(
-        "repair",
-        problem="",
-        routine=prompt.routine,
-        dtype=prompt.dtype,
-        stage=verdict.stages[-1].name if verdict.stages else "read",
-        passed=[stage.name for stage in verdict.stages if stage.passed],
-        findings=shown,
-        more=len(verdict.findings) - len(shown),
-        smallest=_smallest(verdict.findings),
-    )
-    return _next(prompt, completion, text)
-
-
-def ask_again(prompt: Prompt, completion: Completion, problem: str) -> Prompt:
-    """The next prompt after a reply that held no PTX; `problem` says what was found instead."""
-    text = _render("repair", problem=problem, routine=prompt.routine, dtype=prompt.dtype)
-    return _next(prompt, completion, text)
+    return buffers
 
 
 def tolerance_in_words(rule: Tolerance) -> str:
@@ -157,34 +223,6 @@ def sources() -> Mapping[str, str]:
     checkout = Path(__file__).parents[2] / "prompts"
     root = packaged if packaged.is_dir() else checkout
     return {name: (root / f"{name}.md").read_text(encoding="utf-8") for name in TEMPLATES}
-
-
-@functools.cache
-def templates_hash() -> str:
-    """SHA-256 over all templates: it changes when any word of them does."""
-    return hashlib.sha256("\0".join(sources()[name] for name in TEMPLATES).encode()).hexdigest()
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.DictLoader(dict(sources())),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _render(name: str, **values: Any) -> str:
-    return _environment().get_template(name).render(**values).strip() + "\n"
-
-
-def _next(prompt: Prompt, completion: Completion, text: str) -> Prompt:
-    turns = (Message("assistant", completion.content), Message("user", text))
-    return Prompt(prompt.routine, prompt.dtype, prompt.messages + turns, "repair", templates_hash())
 
 
 def _shown(finding: Finding, lines: Sequence[str]) -> dict[str, Any]:

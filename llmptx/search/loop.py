@@ -44,16 +44,25 @@ Tell = Callable[[Note], None]
 class Search:
     """A search under way: `step` until `over`.
 
+    writer             of the prompts; left out: the shipped one
     drafts, attempts   what was tried, in order: for the strategy, and for the record
     """
 
-    def __init__(self, routine: Routine, dtype: str, strategy: Strategy, limits: Limits) -> None:
+    def __init__(
+        self,
+        routine: Routine,
+        dtype: str,
+        strategy: Strategy,
+        limits: Limits,
+        writer: prompts.Writer | None = None,
+    ) -> None:
         self.routine = routine
         self.dtype = dtype
         self.drafts: list[Draft] = []
         self.attempts: list[Attempt] = []
         self._strategy = strategy
         self._limits = limits
+        self._writer = writer or prompts.shipped()
         self._verdicts: dict[str, Verdict] = {}
 
     @property
@@ -101,11 +110,11 @@ class Search:
 
     def _prompt(self, move: Move) -> Prompt:
         if move.parent is None:
-            return prompts.first(self.routine, self.dtype)
+            return self._writer.first(self.routine, self.dtype)
         parent = self.attempts[move.parent]
         if parent.candidate is None or parent.verdict is None:
-            return prompts.ask_again(parent.prompt, parent.completion, no_ptx(parent.completion))
-        return prompts.repair(parent.prompt, parent.completion, parent.candidate, parent.verdict)
+            return self._writer.ask_again(parent.prompt, parent.completion, no_ptx(parent.completion))
+        return self._writer.repair(parent.prompt, parent.completion, parent.candidate, parent.verdict)
 
     def _file(self, move: Move, attempt: Attempt, repeats: bool) -> Attempt:
         verdict = attempt.verdict

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
-import jinja2
 import pytest
 
 from llmptx.llm import prompt
@@ -17,6 +17,7 @@ from llmptx.routines import catalog, find
 from llmptx.toolchain.ptxas import assemble
 
 ADD = find("numpy.add")
+WRITER = prompt.shipped()
 
 
 def reply(content: str = "```ptx\n```") -> Completion:
@@ -31,7 +32,7 @@ def rejected(*findings: Finding) -> Verdict:
 def test_every_routine_and_dtype_of_the_catalogue_has_a_prompt() -> None:
     for routine in catalog().values():
         for signature in routine.signatures:
-            text = prompt.first(routine, signature.dtype).messages[1].content
+            text = WRITER.first(routine, signature.dtype).messages[1].content
             assert f"\nroutine: {routine.name}\n" in text
             assert f"\ndtype: {signature.dtype}\n" in text
             for name in routine.parameters(signature.dtype):
@@ -44,7 +45,7 @@ def test_every_routine_and_dtype_of_the_catalogue_has_a_prompt() -> None:
 
 def test_an_unknown_dtype_names_those_there_are() -> None:
     with pytest.raises(KeyError, match="it has"):
-        prompt.first(ADD, "float128")
+        WRITER.first(ADD, "float128")
 
 
 def test_the_example_in_the_system_prompt_keeps_its_own_rules() -> None:
@@ -61,8 +62,8 @@ def test_a_repair_turn_quotes_findings_lines_and_the_smallest_counterexample() -
     near = Finding(
         "out-of-bounds", "writes past out", line=3, block=(1, 0, 0), thread=(7, 0, 0), element=3, case="n=3"
     )
-    asked = prompt.first(ADD, "float32")
-    again = prompt.repair(
+    asked = WRITER.first(ADD, "float32")
+    again = WRITER.repair(
         asked, reply("draft"), Candidate("numpy.add", "float32", text, "c"), rejected(far, near)
     )
     assert again.messages[:2] == asked.messages
@@ -84,7 +85,7 @@ def test_findings_beyond_the_first_are_counted() -> None:
     findings = [Finding("mismatch", f"number {i}") for i in range(20)]
     candidate = Candidate("numpy.add", "float32", "", "c")
     said = (
-        prompt.repair(prompt.first(ADD, "float32"), reply(), candidate, rejected(*findings))
+        WRITER.repair(WRITER.first(ADD, "float32"), reply(), candidate, rejected(*findings))
         .messages[-1]
         .content
     )
@@ -93,7 +94,7 @@ def test_findings_beyond_the_first_are_counted() -> None:
 
 
 def test_a_reply_without_ptx_is_asked_for_again() -> None:
-    again = prompt.ask_again(prompt.first(ADD, "float32"), reply("no"), "the reply is empty")
+    again = WRITER.ask_again(WRITER.first(ADD, "float32"), reply("no"), "the reply is empty")
     assert "no PTX module in your reply: the reply is empty" in again.messages[-1].content
 
 
@@ -101,18 +102,39 @@ def test_a_models_text_is_never_a_template() -> None:
     evil = "{{ 7 * 7 }}{% for x in range(9) %}x{% endfor %}"
     verdict = rejected(Finding("parse", evil, line=1))
     candidate = Candidate("numpy.add", "float32", evil, "c")
-    said = prompt.repair(prompt.first(ADD, "float32"), reply(evil), candidate, verdict).messages
+    said = WRITER.repair(WRITER.first(ADD, "float32"), reply(evil), candidate, verdict).messages
     assert said[2].content == evil
     assert said[3].content.count(evil) == 2
     assert "49" not in said[3].content
 
 
 def test_a_missing_value_is_an_error_not_a_blank() -> None:
-    with pytest.raises(jinja2.UndefinedError):
-        prompt._render("task", routine=ADD)
+    with pytest.raises(prompt.TemplateError, match="task: 'routin' is undefined"):
+        prompt.Writer({"task": "{{ routin.name }}"}).first(ADD, "float32")
+
+
+def test_a_variant_replaces_the_templates_it_has_and_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "system.md").write_text("Be brief.")
+    variant = prompt.Writer(prompt.read_templates(tmp_path))
+    asked = variant.first(ADD, "float32")
+    assert asked.messages[0].content == "Be brief.\n"
+    assert asked.messages[1] == WRITER.first(ADD, "float32").messages[1]
+    assert variant.hash != WRITER.hash
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [("sytem", "x", "no prompt template is named 'sytem'"), ("task", "{% if %}", "template task, line 1")],
+)
+def test_a_variant_that_cannot_be_used_says_why(tmp_path: Path, name: str, text: str, says: str) -> None:
+    with pytest.raises(prompt.TemplateError, match="no template in it"):
+        prompt.read_templates(tmp_path)
+    (tmp_path / f"{name}.md").write_text(text)
+    with pytest.raises(prompt.TemplateError, match=says):
+        prompt.read_templates(tmp_path)
 
 
 def test_the_template_hash_is_in_the_prompt_and_in_its_hash() -> None:
-    asked = prompt.first(ADD, "float32")
-    assert (asked.template, asked.template_hash) == ("task", prompt.templates_hash())
+    asked = WRITER.first(ADD, "float32")
+    assert (asked.template, asked.template_hash) == ("task", WRITER.hash)
     assert replace(asked, template_hash="other").hash != asked.hash
