@@ -128,7 +128,7 @@ def _tasks() -> Iterator[Row]:
         for signature in routine.signatures:
             yield {
                 "schema": SCHEMA,
-                "prompt": _turns(prompts.first(routine, signature.dtype).messages),
+                "prompt": _turns(prompts.shipped().first(routine, signature.dtype).messages),
                 "routine": routine.name,
                 "dtype": signature.dtype,
                 "split": split(routine.name),
