@@ -14,7 +14,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from llmptx.engine import printing
+from llmptx.engine import constants, printing
+from llmptx.engine.constants import vector_type
 from llmptx.engine.context import INDEX
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type, suffix
 from llmptx.engine.library import LIBRARY
@@ -54,11 +55,10 @@ class Memory(Emit):
     guarded: bool = False
     check: bool = False
     strong: bool = False
-    words: dict[str, IR]
 
     def word(self, name: str) -> IR:
         """A word of the context, loaded once at entry."""
-        return self.words[name]
+        raise NotImplementedError
 
     def word_pointer(self, name: str) -> IR:
         return self.b.gep(self.ctx, [ir.Constant(I64, INDEX[name])], source_etype=I64)
@@ -87,7 +87,7 @@ class Memory(Emit):
         base = self.b.add(self.word("local"), first)
         if self.width == 1:
             return Value(B64, "u", base)
-        steps = ir.Constant(ir.VectorType(I64, self.width), list(range(self.width)))
+        steps = constants.lanes(I64, tuple(range(self.width)))
         offsets = self.b.mul(self.splat(stride, I64), steps)
         return Value(B64, "v", self.b.add(self.splat(base, I64), offsets))
 
@@ -130,8 +130,8 @@ class Memory(Emit):
         """The mask as a vector of i1 (i1 for one lane)."""
         if self.mask is not None:
             return self.mask
-        ones = [1] * self.width
-        return ir.Constant(ir.VectorType(I1, self.width), ones) if self.width > 1 else ir.Constant(I1, 1)
+        one = ir.Constant(I1, 1)
+        return constants.splat(one, self.width) if self.width > 1 else one
 
     def bits(self, mask: IR | None) -> IR:
         """A mask as i32 bits, lane 0 lowest."""
@@ -192,7 +192,7 @@ class Memory(Emit):
             return [Value(type, "u", self.b.load(self._pointer(s), typ=scalar, align=1)) for s in steps]
         if pointer.kind == "a" and pointer.stride == type.bytes * count:
             return self._load_consecutive(type, pointer, count)
-        vector = ir.VectorType(scalar, self.width)
+        vector = vector_type(scalar, self.width)
         if not _native("gather", type.bytes):
             return [self._gather_each(type, vector, pointer, i) for i in range(count)]
         out = []
@@ -221,10 +221,10 @@ class Memory(Emit):
 
     def _pointers(self, pointer: Value, offset: int) -> IR:
         addresses = self.vector(self.add(pointer, self.const(B64, offset)))
-        return self.b.inttoptr(addresses, ir.VectorType(PTR, self.width))
+        return self.b.inttoptr(addresses, vector_type(PTR, self.width))
 
     def _load_consecutive(self, type: Type, pointer: Value, count: int) -> list[Value]:
-        vector = ir.VectorType(scalar_type(type), self.width * count)
+        vector = vector_type(scalar_type(type), self.width * count)
         where = self._pointer(pointer.ir)
         if self.mask is None:
             whole = self.b.load(where, typ=vector, align=1)
@@ -240,7 +240,7 @@ class Memory(Emit):
         ]
 
     def _pick(self, vector: IR, lanes: range | list[int]) -> IR:
-        order = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+        order = constants.lanes(I32, tuple(lanes))
         return self.b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), order)
 
     def _repeat(self, mask: IR, count: int) -> IR:
@@ -268,13 +268,13 @@ class Memory(Emit):
         first, second = self._concatenate(vectors[:half]), self._concatenate(vectors[half:])
         total = self.width * len(vectors)
         order = [(i % len(vectors)) * self.width + i // len(vectors) for i in range(total)]
-        return self.b.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, total), order))
+        return self.b.shuffle_vector(first, second, constants.lanes(I32, tuple(order)))
 
     def _concatenate(self, vectors: list[IR]) -> IR:
         if len(vectors) == 1:
             return vectors[0]
         size = self.width * 2
-        order = ir.Constant(ir.VectorType(I32, size), list(range(size)))
+        order = constants.lanes(I32, tuple(range(size)))
         return self.b.shuffle_vector(vectors[0], vectors[1], order)
 
     def _scatter(self, type: Type, pointer: Value, values: list[Value]) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 from llvmlite import ir
 
+from llmptx.engine import constants
 from llmptx.engine.blocks import Sync, end_defs
 from llmptx.engine.context import FAIL_DIVERGENT, MAIL_WORDS
-from llmptx.engine.emit import I8, I32, I64, IR, PTR, Value, scalar_type
+from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Value, scalar_type
 from llmptx.engine.registers import Registers
 from llmptx.ptx.types import PRED, Type
 
@@ -162,7 +163,8 @@ class Cuts(Registers):
     def _entry_lanes(self) -> IR:
         if self.entry_mask is not None:
             return self.entry_mask
-        return ir.Constant(self._mask_type(), [1] * self.width if self.width > 1 else 1)
+        one = ir.Constant(I1, 1)
+        return constants.splat(one, self.width) if self.width > 1 else one
 
     # failures
 

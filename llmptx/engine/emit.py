@@ -13,10 +13,13 @@ import operator
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 from llvmlite import ir
 
+from llmptx.engine import constants
+from llmptx.engine.constants import vector_type
 from llmptx.ptx.types import PRED, Type
 
 IR = Any
@@ -40,6 +43,7 @@ class Value:
     const: int | None = None
 
 
+@cache
 def canonical(type: Type) -> Type:
     """The machine type: signedness dropped, packed types as integers."""
     if type.kind == "pred":
@@ -49,6 +53,7 @@ def canonical(type: Type) -> Type:
     return Type("b", type.width)
 
 
+@cache
 def scalar_type(type: Type) -> ir.Type:
     if type.kind == "pred":
         return I1
@@ -81,7 +86,7 @@ class Emit:
 
     def ir_type(self, type: Type, kind: str) -> ir.Type:
         scalar = scalar_type(type)
-        return scalar if kind != "v" or self.width == 1 else ir.VectorType(scalar, self.width)
+        return scalar if kind != "v" or self.width == 1 else vector_type(scalar, self.width)
 
     def each(self, type: Type, f: Callable[..., IR], *values: Value) -> Value:
         """f on scalars where all are uniform, else on vectors."""
@@ -107,18 +112,18 @@ class Emit:
         if value.kind == "u":
             return splat
         bits = value.type.bits
-        steps = [(value.stride * i) % (1 << bits) for i in range(self.width)]
-        return self.b.add(splat, ir.Constant(ir.VectorType(ir.IntType(bits), self.width), steps))
+        steps = tuple((value.stride * i) % (1 << bits) for i in range(self.width))
+        return self.b.add(splat, constants.lanes(ir.IntType(bits), steps))
 
     def splat(self, scalar: IR, type: ir.Type) -> IR:
         if self.width == 1:
             return scalar
-        vector = ir.VectorType(type, self.width)
         if isinstance(scalar, ir.Constant):
-            return ir.Constant(vector, [scalar] * self.width)
-        one = self.b.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(I32, 0))
-        zeros = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
-        return self.b.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+            return constants.splat(scalar, self.width)
+        nothing = constants.undefined(type, self.width)
+        one = self.b.insert_element(nothing, scalar, ir.Constant(I32, 0))
+        zeros = ir.Constant(vector_type(I32, self.width), None)
+        return self.b.shuffle_vector(one, nothing, zeros)
 
     def call(self, name: str, result: ir.Type, arguments: Sequence[IR]) -> IR:
         """A call of an intrinsic or helper, declared when first used."""

@@ -12,7 +12,9 @@ from typing import Any
 
 from llvmlite import ir
 
+from llmptx.engine import constants
 from llmptx.engine.access import Memory
+from llmptx.engine.constants import vector_type
 from llmptx.engine.context import FAIL_TRAP
 from llmptx.engine.emit import I1, I32, I64, IR, PTR, Value
 from llmptx.ptx.types import PRED, Type
@@ -40,7 +42,7 @@ class Lanes(Memory):
         return self.width == 1
 
     def lane_id(self) -> Value:
-        steps = ir.Constant(ir.VectorType(I32, self.width), list(range(self.width)))
+        steps = constants.lanes(I32, tuple(range(self.width)))
         return Value(B32, "v", steps)
 
     def shfl(self, mode: str, a: Value, b: Value, c: Value, mask: Value | None) -> tuple[Value, Value]:
@@ -57,9 +59,9 @@ class Lanes(Memory):
         where = self._spill("values", self.vector(a))
         offsets = self.zext(self.shl(source, self.const(B32, 2)), 64)
         base = Value(Type("b", 64), "u", self.b.ptrtoint(where, I64))
-        pointers = self.b.inttoptr(self.vector(self.add(base, offsets)), ir.VectorType(PTR, self.width))
-        vector = ir.VectorType(I32, self.width)
-        ones = ir.Constant(ir.VectorType(I1, self.width), [1] * self.width)
+        pointers = self.b.inttoptr(self.vector(self.add(base, offsets)), vector_type(PTR, self.width))
+        vector = vector_type(I32, self.width)
+        ones = constants.splat(ir.Constant(I1, 1), self.width)
         name = f"llvm.masked.gather.v{self.width}i32.v{self.width}p0"
         value = self.call(name, vector, [pointers, ir.Constant(I32, 4), ones, ir.Constant(vector, None)])
         return Value(B32, "v", value), within
@@ -87,7 +89,7 @@ class Lanes(Memory):
             source, good = source_lane(mode, lane, b, c)
             sources.append(source)
             within.append(int(good))
-        flags = Value(PRED, "v", ir.Constant(ir.VectorType(I1, self.width), within))
+        flags = Value(PRED, "v", constants.lanes(I1, tuple(within)))
         if a.kind == "u":
             return a, flags
         return Value(B32, "v", self._pick(self.vector(a), sources)), flags
@@ -170,7 +172,7 @@ class Lanes(Memory):
         verb = (("s" if signed else "u") + op) if op in ("min", "max") else op
         neutral = self.const(B32, identity[verb])
         members = self.b.and_(mask.ir, self.bits(self.mask))
-        chosen = self.b.bitcast(members, ir.VectorType(I1, self.width))
+        chosen = self.b.bitcast(members, vector_type(I1, self.width))
         vector = self.b.select(chosen, self.vector(a), self.vector(neutral))
         return Value(B32, "u", self.call(f"llvm.vector.reduce.{verb}.v{self.width}i32", I32, [vector]))
 

@@ -19,7 +19,6 @@ from llmptx.engine.blocks import (
     Invoke,
     Sync,
 )
-from llmptx.engine.context import INDEX, WORDS
 from llmptx.engine.emit import I32, I64, PTR, Emit, Value
 from llmptx.engine.lanes import NeedsThreads
 from llmptx.engine.masks import Masks
@@ -150,10 +149,6 @@ class _Lowering(Masks):
     def build(self) -> Lowered:
         self.ctx, first, last, unit0, unit1 = self.function.args
         b = self.b
-        self.words = {
-            name: b.load(b.gep(self.ctx, [ir.Constant(I64, INDEX[name])], source_etype=I64), typ=I64)
-            for name in WORDS
-        }
         self.scratch = {
             "addresses": self._bytes(8 * 32),
             "values": self._bytes(8 * 32 * 8),

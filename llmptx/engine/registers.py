@@ -10,6 +10,7 @@ from typing import Any
 from llvmlite import ir
 
 from llmptx.engine.access import Address, space_name
+from llmptx.engine.constants import vector_type
 from llmptx.engine.emit import I1, I8, I64, IR, PTR, Value, canonical, scalar_type
 from llmptx.engine.matrix import ROOM
 from llmptx.engine.trace import ROOM as TOLD
@@ -54,7 +55,7 @@ class Registers(Tracing):
         return self.ir_type(canonical(type), shape.kind if shape else "u")
 
     def _mask_type(self) -> ir.Type:
-        return I1 if self.width == 1 else ir.VectorType(I1, self.width)
+        return I1 if self.width == 1 else vector_type(I1, self.width)
 
     def _none(self) -> IR:
         return ir.Constant(self._mask_type(), None if self.width > 1 else 0)
@@ -71,6 +72,13 @@ class Registers(Tracing):
         return self.vector(value) if shape and shape.kind == "v" else value.ir
 
     # what is loaded once, at entry
+
+    def word(self, name: str) -> IR:
+        key = ("word", name)
+        if key not in self.cached:
+            with self.b.goto_block(self.entry):
+                self.cached[key] = self.b.load(self.word_pointer(name), typ=I64)
+        return self.cached[key]
 
     def symbol(self, name: str) -> IR:
         if name not in self.symbols:
