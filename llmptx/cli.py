@@ -16,6 +16,7 @@ from llmptx.commands.corpus import corpus
 from llmptx.commands.doctor import doctor
 from llmptx.commands.export import export
 from llmptx.commands.jobs import jobs
+from llmptx.commands.mcp import mcp
 from llmptx.commands.output import Commands, Workspace
 from llmptx.commands.recheck import recheck
 from llmptx.commands.review import review
@@ -43,7 +44,7 @@ def main(context: click.Context, workspace: Path) -> None:
     context.obj = Workspace(workspace)
 
 
-for command in (catalog, rewrite, verify, run, recheck, jobs, review, corpus, export, bench, doctor):
+for command in (catalog, rewrite, verify, run, recheck, jobs, review, corpus, export, bench, mcp, doctor):
     main.add_command(command)
 
 
