@@ -88,7 +88,7 @@ def server(root: Path, pool: Runs | None = None) -> MCPServer[Any]:
     def describe_routine(routine: str, dtype: str) -> str:
         """What a kernel must do to pass: ABI, launch plan, tolerance, special values. As a model is asked."""
         try:
-            return "\n\n".join(m.content for m in prompts.first(find(routine), dtype).messages)
+            return "\n\n".join(m.content for m in prompts.shipped().first(find(routine), dtype).messages)
         except KeyError as error:
             raise ToolError(_words(error)) from error
 
