@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-JUDGE_VERSION = "2"
+JUDGE_VERSION = "3"
 ENGINE_VERSION = "1"
 
 Kind = Literal["elementwise", "reduction", "scan", "dot", "matmul", "sort"]

@@ -5,6 +5,7 @@ Knows addresses and bytes; nothing of dtypes, routines or what the result should
 
 from __future__ import annotations
 
+import itertools
 import struct
 import threading
 import time
@@ -129,9 +130,13 @@ class Session:
         *,
         seed: int | None = None,
         budget: int = 100_000_000,
+        blocks: Sequence[tuple[int, int]] | None = None,
     ) -> list[Finding]:
-        """Runs kernel `number` over the grid. args: addresses and integers, or a parameter's bytes."""
-        return self.launchers[number].launch(grid, args, seed, budget)
+        """Runs kernel `number` over the grid. args: addresses and integers, or a parameter's bytes.
+
+        blocks: ranges [first, end) of block numbers, x fastest, to run instead of all.
+        """
+        return self.launchers[number].launch(grid, args, seed, budget, blocks)
 
     def printed(self) -> str:
         """What the kernels' printf wrote since it was last asked, worker by worker."""
@@ -218,7 +223,12 @@ class _Launcher:
         return _Worker(self, shared, local)
 
     def launch(
-        self, grid: tuple[int, int, int], args: Sequence[int | bytes], seed: int | None, budget: int
+        self,
+        grid: tuple[int, int, int],
+        args: Sequence[int | bytes],
+        seed: int | None,
+        budget: int,
+        pieces: Sequence[tuple[int, int]] | None,
     ) -> list[Finding]:
         self._set_params(args)
         blocks = grid[0] * grid[1] * grid[2]
@@ -231,13 +241,17 @@ class _Launcher:
         mixed = np.random.default_rng(seed).permutation(units).astype(np.int32) if seed is not None else None
         for worker in self.workers:
             worker.prepare(grid, order, mixed, budget)
-        findings = self._run(blocks, seed, budget)
+        findings = self._run(blocks, seed, budget, pieces)
         self.session.time = self.workers[0].time
         return findings
 
-    def _run(self, blocks: int, seed: int | None, budget: int) -> list[Finding]:
+    def _run(
+        self, blocks: int, seed: int | None, budget: int, pieces: Sequence[tuple[int, int]] | None
+    ) -> list[Finding]:
         if self.kernel.lowered.stepped:
-            return self.workers[0].step_all(blocks, seed, budget)
+            return self.workers[0].step_all(pieces or [(0, blocks)], seed, budget)
+        if pieces is not None:
+            return self.workers[0].run_pieces(pieces)
         if len(self.workers) > 1 and blocks * self.kernel.threads >= PARALLEL_THREADS:
             return self._parallel(blocks)
         return self.workers[0].run(0, blocks)
@@ -405,10 +419,10 @@ class _Worker:
             findings.append(self._failure())
         return findings
 
-    def step_all(self, blocks: int, seed: int | None, budget: int) -> list[Finding]:
+    def step_all(self, pieces: Iterable[tuple[int, int]], seed: int | None, budget: int) -> list[Finding]:
         order = self.keep[1]
         scheduler = Scheduler(self.kernel, self.address, self.words, self.resume, self.mail, order, seed)
-        for block in range(blocks):
+        for block in itertools.chain.from_iterable(range(*piece) for piece in pieces):
             if self.kernel.program.shared_size or self.kernel.program.dynamic_shared:
                 self.launcher.session.arena.bytes(self.shared)[:] = 0xA5
             stuck = scheduler.run_block(block, budget)

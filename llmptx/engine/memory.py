@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -106,10 +107,11 @@ class Arena:
     def bytes(self, area: Area) -> NDArray[np.uint8]:
         return view(area.start, area.size)
 
-    def mark(self, area: Area, state: int) -> None:
-        """Sets the shadow of a buffer."""
-        if self.shadow:
-            view(self.shadow + area.start - self.base, area.size)[:] = state
+    def mark(self, area: Area, state: int, pieces: Sequence[slice] = (slice(None),)) -> None:
+        """Sets the shadow of a buffer, or of some of its bytes."""
+        states = self.states(area) if self.shadow else np.empty(0, np.uint8)
+        for piece in pieces:
+            states[piece] = state
 
     def states(self, area: Area) -> NDArray[np.uint8]:
         return view(self.shadow + area.start - self.base, area.size)

@@ -171,7 +171,9 @@ def _launched(
             args = [_argument(a, launch, areas) for a in launch.args]
             if before is not None:
                 before(session, number)
-            findings = session.launch(number, launch.grid, args, seed=job.seed, budget=job.budget)
+            findings = session.launch(
+                number, launch.grid, args, seed=job.seed, budget=job.budget, blocks=launch.blocks
+            )
             if after is not None:
                 after(session, number)
             if findings:
@@ -224,16 +226,34 @@ def _argument(value: str | int, launch: Launch, areas: dict[str, Area]) -> int:
 def _fill(session: Session, area: Area, buffer: Buffer, aliased: bool) -> Array | None:
     """Contents before the launch, and the shadow; returns the input's bytes to compare with afterwards."""
     memory = session.arena.bytes(area)
-    contents = buffer.contents()
+    fixed = READ_ONLY if buffer.role == "input" and not aliased else 0
+    contents, pieces = buffer.contents(), _pieces(buffer)
     if contents is None:
-        memory[:] = buffer.poison
-        session.arena.mark(area, ADDRESSABLE)
+        for piece in pieces:
+            memory[piece] = buffer.poison
+        session.arena.mark(area, ADDRESSABLE, pieces)
         return None
     data = np.ascontiguousarray(contents)
-    memory[:] = data.view(np.uint8).reshape(-1)
-    fixed = READ_ONLY if buffer.role == "input" and not aliased else 0
-    session.arena.mark(area, ADDRESSABLE | INITIALISED | fixed)
+    raw, at = data.view(np.uint8).reshape(-1), 0
+    for piece in pieces:
+        size = piece.stop - piece.start
+        memory[piece] = raw[at : at + size]
+        at += size
+    session.arena.mark(area, ADDRESSABLE | INITIALISED | fixed, pieces)
     return data if buffer.role == "input" and not aliased else None
+
+
+def _pieces(buffer: Buffer) -> list[slice]:
+    """The bytes that are there."""
+    size = np.dtype(buffer.dtype).itemsize
+    parts = ((0, buffer.size),) if buffer.parts is None else buffer.parts
+    return [slice(size * first, size * (first + count)) for first, count in parts]
+
+
+def _gathered(memory: Array, pieces: list[slice]) -> Array:
+    if len(pieces) == 1:
+        return memory[pieces[0]]
+    return np.concatenate([memory[piece] for piece in pieces]) if pieces else memory[:0]
 
 
 def _collect(
@@ -247,7 +267,8 @@ def _collect(
     unwritten: dict[str, NDArray[np.bool_]] = {}
     changed = []
     for buffer in job.buffers:
-        memory = session.arena.bytes(areas[buffer.name])
+        pieces = _pieces(buffer)
+        memory = _gathered(session.arena.bytes(areas[buffer.name]), pieces)
         kept = before.get(buffer.name)
         if kept is not None and not np.array_equal(_words(memory), _words(kept)):
             changed.append(buffer.name)
@@ -255,7 +276,7 @@ def _collect(
             values = memory.view(np.dtype(buffer.dtype))
             buffers[buffer.name] = values if job.keep and not findings else values.copy()
             if job.check and buffer.role == "output":
-                states = session.arena.states(areas[buffer.name])
+                states = _gathered(session.arena.states(areas[buffer.name]), pieces)
                 written = (states & INITIALISED).astype(bool).reshape(-1, np.dtype(buffer.dtype).itemsize)
                 unwritten[buffer.name] = np.logical_not(written.all(axis=1))
     named = tuple(_with_element(f, job) for f in findings)

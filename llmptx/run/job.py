@@ -36,6 +36,8 @@ class Buffer:
     offset    bytes past a 256-byte boundary where it starts: misalignment on request
     alias     name of the buffer whose memory this one is (out == in); size and data are then that one's
     first     instead of data: elements are consecutive bit patterns from this one, so none need be sent
+    parts     of a buffer too large to be there: the only elements that are, as (first, count); data and
+              results are those, one part after the other. Checked mode takes the rest for no memory at all
     """
 
     name: str
@@ -47,6 +49,12 @@ class Buffer:
     alias: str = ""
     poison: int = 0xA5
     first: int | None = None
+    parts: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def held(self) -> int:
+        """Elements that are there."""
+        return self.size if self.parts is None else sum(count for _, count in self.parts)
 
     def contents(self) -> Array | None:
         """What the buffer holds before the launch; None for poison."""
@@ -57,13 +65,17 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One kernel launch. args: a buffer's name (its address is passed) or an integer (passed as .u64)."""
+    """One kernel launch. args: a buffer's name (its address is passed) or an integer (passed as .u64).
+
+    blocks    ranges [first, end) of block numbers, x fastest: the only ones that run; None for all
+    """
 
     entry: str
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     args: tuple[str | int, ...]
     shared: int = 0
+    blocks: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,9 +123,9 @@ def _reader(window: memoryview) -> Read:
 
 
 def _expected(wanted: Mapping[str, Buffer], job: Job) -> dict[str, tuple[np.dtype[Any], int]]:
-    sizes = {b.name: b.size for b in job.buffers}
+    sizes = {b.name: b.held for b in job.buffers}
     return {
-        n: (np.dtype(b.dtype), sizes.get(b.alias, b.size) if b.alias else b.size) for n, b in wanted.items()
+        n: (np.dtype(b.dtype), sizes.get(b.alias, b.held) if b.alias else b.held) for n, b in wanted.items()
     }
 
 

@@ -28,6 +28,7 @@ _TRIED = {
     "schedules": "blocks and warps in other orders",
     "approx": "every .approx result at either end of the manual's bound",
     "widths": "one thread at a time for a warp at a time",
+    "huge": "blocks at both ends and around 2^31 and 2^32 of calls of more than 2^32 elements",
     "exhaustive": "every input there is",
     "gpu": "the same cases on a GPU, bit by bit",
 }

@@ -62,6 +62,25 @@ def cases(
     return _sort(signature, rng, edges, quick)
 
 
+def plain(routine: Routine, signature: Signature, extents: Mapping[str, int], rng: Generator) -> Case:
+    """One case of those extents, of the numbers that shapes at large are filled with."""
+    if routine.kind == "elementwise":
+        types = zip(signature.inputs, routine.domain, strict=True)
+        n = extents["n"]
+        return Case(f"n={n}", extents, tuple(mixture(rng, n, *t) for t in types))
+    if routine.kind == "sort":
+        fills = series.fills("keys", signature.dtype)
+        return _rows(fills[next(iter(fills))], "plain", extents["outer"], extents["n"], rng)
+    if routine.kind in ("dot", "matmul"):
+        fill = series.factors(signature.dtype)["whole numbers"]
+        batch, m, n, k = (extents.get(name, 1) for name in ("batch", "m", "n", "k"))
+        a, b = fill.draw(rng, batch, m, k, n)
+        return Case(f"m={m} n={n} k={k}", extents, (a.ravel(), b.ravel()), fill.structure)
+    rows = series.fills(routine.domain[0], signature.dtype)
+    shape = (extents["outer"], extents["n"], extents["inner"])
+    return _filled(rows[next(iter(rows))], "plain", shape, rng)
+
+
 def _edges(interesting: Sequence[int]) -> list[int]:
     useful = sorted({t for t in interesting if 1 < t <= 8192})
     return useful[-_MOST_EDGES:] or [_USUAL_BLOCK]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -54,13 +54,41 @@ class Setup:
 PLAIN = Setup()
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part that is run of a call too large to run; the case's inputs are what of theirs is there.
+
+    extents  of the whole call
+    parts    elements that are there, as (first, count), by buffer; a buffer that is not named is whole
+    blocks   of each launch, ranges [first, end) of block numbers
+    """
+
+    extents: Mapping[str, int]
+    parts: Mapping[str, tuple[tuple[int, int], ...]]
+    blocks: tuple[tuple[tuple[int, int], ...], ...]
+
+
 def job(
-    ptx: str, plan: Plan, routine: Routine, signature: Signature, case: Case, setup: Setup = PLAIN
+    ptx: str,
+    plan: Plan,
+    routine: Routine,
+    signature: Signature,
+    case: Case,
+    setup: Setup = PLAIN,
+    part: Part | None = None,
 ) -> Job:
-    """Raises PlanError where the plan gives no possible launch or buffer for the case's extents."""
-    buffers = _buffers(plan, routine, signature, case, setup)
+    """Raises PlanError where the plan gives no possible launch or buffer for the call's extents."""
+    extents = part.extents if part else case.extents
+    buffers = _buffers(plan, routine, signature, case, setup, extents)
     names = _names(routine, signature)
-    launches = (_launch(launch, plan, names, routine, case.extents) for launch in plan.launches)
+    most = MAX_THREADS if part is None else None
+    launches = [_launch(launch, plan, names, routine, extents, most) for launch in plan.launches]
+    if part is not None:
+        buffers = tuple(replace(b, parts=part.parts.get(b.name)) for b in buffers)
+        launches = [
+            launch and replace(launch, blocks=blocks)
+            for launch, blocks in zip(launches, part.blocks, strict=True)
+        ]
     return Job(
         ptx=ptx,
         launches=tuple(launch for launch in launches if launch is not None),
@@ -108,28 +136,33 @@ def stored(dtype: str) -> str:
 
 
 def _buffers(
-    plan: Plan, routine: Routine, signature: Signature, case: Case, setup: Setup
+    plan: Plan,
+    routine: Routine,
+    signature: Signature,
+    case: Case,
+    setup: Setup,
+    extents: Mapping[str, int],
 ) -> tuple[Buffer, ...]:
-    counts = sizes(routine, case.extents)
+    counts = sizes(routine, extents)
     made = []
-    for i, (dtype, data) in enumerate(zip(signature.inputs, case.inputs, strict=True)):
+    for i, (dtype, data, size) in enumerate(
+        zip(signature.inputs, case.inputs, counts[: len(signature.inputs)], strict=True)
+    ):
         name = f"in{i}"
         flat = np.ascontiguousarray(data).reshape(-1).view(stored(dtype))
-        made.append(Buffer(name, stored(dtype), flat.size, "input", flat, setup.offsets.get(name, 0)))
+        made.append(Buffer(name, stored(dtype), size, "input", flat, setup.offsets.get(name, 0)))
     for name, dtype, size in zip(outputs(signature), signature.outputs, counts[len(made) :], strict=True):
         offset = setup.offsets.get(name, 0)
         alias, poison = setup.alias, setup.poison
         made.append(Buffer(name, stored(dtype), size, "output", None, offset, alias, poison))
-    made += [_scratch(buffer, case, setup) for buffer in plan.buffers]
+    made += [_scratch(buffer, extents, setup) for buffer in plan.buffers]
     return tuple(made)
 
 
-def _scratch(buffer: PlanBuffer, case: Case, setup: Setup) -> Buffer:
-    size = _evaluate(buffer.size, case.extents, f"the size of buffer {buffer.name}", buffer.line)
+def _scratch(buffer: PlanBuffer, extents: Mapping[str, int], setup: Setup) -> Buffer:
+    size = _evaluate(buffer.size, extents, f"the size of buffer {buffer.name}", buffer.line)
     if size * buffer.type.bytes > SCRATCH_BYTES:
-        message = (
-            f"buffer {buffer.name} has {size} elements for {_show(case.extents)}; scratch is at most 1 GiB"
-        )
+        message = f"buffer {buffer.name} has {size} elements for {_show(extents)}; scratch is at most 1 GiB"
         raise PlanError("resource-limit", message, buffer.line)
     kind = _NUMPY_KINDS.get(buffer.type.kind, "uint")
     return Buffer(buffer.name, f"{kind}{buffer.type.bits}", size, "scratch", poison=setup.poison)
@@ -152,17 +185,22 @@ def _show(extents: Mapping[str, int]) -> str:
 
 
 def _launch(
-    launch: PlanLaunch, plan: Plan, names: Mapping[str, str], routine: Routine, extents: Mapping[str, int]
+    launch: PlanLaunch,
+    plan: Plan,
+    names: Mapping[str, str],
+    routine: Routine,
+    extents: Mapping[str, int],
+    most: int | None,
 ) -> Launch | None:
-    """None where the grid has a zero: such a launch is skipped."""
+    """None where the grid has a zero: such a launch is skipped. most: threads, where all of them run."""
     grid = tuple(_evaluate(axis, extents, "grid", launch.line) for axis in launch.grid)
     for value, limit, axis in zip(grid, GRID_LIMITS, "xyz", strict=True):
         if value > limit:
             message = f"grid.{axis} is {value} for {_show(extents)}; at most {limit} is possible"
             raise PlanError("abi", message, launch.line)
     threads = math.prod(grid) * math.prod(launch.block)
-    if threads > MAX_THREADS:
-        message = f"the launch has {threads} threads for {_show(extents)}; at most {MAX_THREADS} are run"
+    if most is not None and threads > most:
+        message = f"the launch has {threads} threads for {_show(extents)}; at most {most} are run"
         raise PlanError("resource-limit", message, launch.line)
     if threads == 0:
         return None

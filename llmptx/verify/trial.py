@@ -17,7 +17,7 @@ from llmptx.run.job import Array, Job, Outcome
 from llmptx.verify.compare import Comparison, Curve, compare, merge_curves
 from llmptx.verify.exhaustive import Swept
 from llmptx.verify.inputs import Case
-from llmptx.verify.plan_run import PLAIN, PlanError, Setup, job, outputs, results
+from llmptx.verify.plan_run import PLAIN, Part, PlanError, Setup, job, outputs, results
 from llmptx.verify.read import Reading
 from llmptx.verify.shrink import Shrunk, shrink
 
@@ -95,10 +95,14 @@ class Trial:
         self.rounded = swept.rounded / swept.checked
         self.monotonicity_breaks = swept.breaks if self.routine.monotone else None
 
-    def execute(self, case: Case, setup: Setup = PLAIN) -> tuple[tuple[Finding, ...], Outcome | None]:
-        """Runs a case; findings where the run itself failed, else the outcome with every output in it."""
+    def execute(
+        self, case: Case, setup: Setup = PLAIN, part: Part | None = None
+    ) -> tuple[tuple[Finding, ...], Outcome | None]:
+        """Runs a case, or that part of a call; findings where the run itself failed, else the outcome with
+        every output in it.
+        """
         try:
-            asked = job(self.text, self.plan, self.routine, self.signature, case, setup)
+            asked = job(self.text, self.plan, self.routine, self.signature, case, setup, part)
         except PlanError as error:
             return (replace(error.finding, case=case.label),), None
         outcome = self.run(asked, SECONDS)
