@@ -60,6 +60,13 @@ if TYPE_CHECKING:
     help="repair: --samples conversations a kernel, each to its end. The others: samples x rounds drafts at "
     "most, until one passes.",
 )
+@click.option(
+    "--optimize",
+    type=click.IntRange(0, 100),
+    default=0,
+    show_default=True,
+    help="Drafts more for each verified kernel, to find one with fewer registers, instructions or bytes.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order calls are spent in.")
 @click.option(
     "--tokens", type=click.IntRange(256, 1_000_000), default=16_384, show_default=True, help="Of a reply."

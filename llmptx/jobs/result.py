@@ -27,7 +27,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """How an item ended.
+    """How an item ended. better: verified kernels found beyond the first that nothing found is better than.
 
     passed     a candidate that answered the task did; repaired: one that answered findings did; rejected:
                none did (why: the last finding)
@@ -49,6 +49,7 @@ class ItemResult:
     max_ulp: float | None
     model: str = ""
     strategy: str = ""
+    better: int = 0
 
 
 @dataclass(frozen=True, slots=True)

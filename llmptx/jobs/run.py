@@ -30,8 +30,10 @@ from llmptx.llm.client import Limits as CallLimits
 from llmptx.llm.errors import EndpointError
 from llmptx.llm.prompt import Writer
 from llmptx.record import Attempt, Candidate, Level, Record, Verdict
-from llmptx.search import STRATEGIES, Bandit, Limits, Search
+from llmptx.search import STRATEGIES, Bandit, Improving, Limits, Search
+from llmptx.search.improve import Weigh
 from llmptx.search.loop import in_one_line, no_ptx
+from llmptx.toolchain.weight import weigh
 
 Judge = Callable[[Candidate, Level, Device, OnStage], Verdict]
 
@@ -56,6 +58,7 @@ def run(
     resolve: Resolve = from_catalogue,
     retry: Retry | None = None,
     retry_unknown: bool = False,
+    weigh: Weigh = weigh,
 ) -> Summary:
     """Work off what is left of a job: items that wait, and items that failed. Resuming is running again.
 
@@ -86,7 +89,7 @@ def run(
         ledger = Ledger(store)
         ledger.recover()
         return _Run(
-            store, ledger, job, spec, corpus, on_event, routes, judge, resolve, retry or Retry()
+            store, ledger, job, spec, corpus, on_event, routes, judge, resolve, retry or Retry(), weigh
         ).all()
 
 
@@ -127,6 +130,7 @@ class _Run:
     judge: Judge
     resolve: Resolve
     retry: Retry
+    weigh: Weigh
 
     def __post_init__(self) -> None:
         self.mutex = threading.Lock()
@@ -177,6 +181,8 @@ class _Run:
             while not search.over:
                 self._learn(task, search.step(complete, judge))
         except NotOnFileError:
+            return False
+        if search.passed and self.spec.optimize:
             return False
         self._file(task, time.perf_counter())
         return True
@@ -293,12 +299,31 @@ class _Run:
         return judge
 
     def _file(self, task: Task, started: float) -> None:
-        """A search that is over: its record, then its result."""
+        """A search that is over: its record, what improves on its kernel, then its result."""
         assert task.search is not None
-        record = self._record(task, task.search.attempts)
+        attempts = task.search.attempts
+        record = self._record(task, attempts)
         self.corpus.append(record)
-        status, why = _outcome(task.search.attempts)
-        self._finish(task, "done", started, status, why, record.hash)
+        better = self._improved(task, attempts[-1]) if task.search.passed and self.spec.optimize else 0
+        status, why = _outcome(attempts)
+        self._finish(task, "done", started, status, why, record.hash, better)
+
+    def _improved(self, task: Task, start: Attempt) -> int:
+        """Files a record for each better kernel. What ends the search for them ends nothing else."""
+        item, lane = task.row.item, self.routes[task.row.item.model].lane
+        routine = self.resolve(item.routine)[0]
+        work = Improving(routine, item.dtype, start, self.weigh, self.spec.optimize, self.writer)
+        caller, judge = self._caller(task), self._kept(task)
+        try:
+            while not work.over:
+                work.step(caller, judge, lambda note: self._announce(task, note.stage, note.text))
+                lane.check()
+        except (BudgetSpentError, EndpointError, UnknownOutcomeError, JudgeError) as error:
+            self._announce(task, "stop", f"no more improvements: {error}")
+        for kept in work.front:
+            if kept.turns:
+                self.corpus.append(self._record(task, kept.turns))
+        return sum(bool(kept.turns) for kept in work.front)
 
     def _record(self, task: Task, attempts: Sequence[Attempt]) -> Record:
         last = attempts[-1].verdict
@@ -316,7 +341,14 @@ class _Run:
         )
 
     def _finish(
-        self, task: Task, state: State, started: float, status: Status, why: str, record_hash: str
+        self,
+        task: Task,
+        state: State,
+        started: float,
+        status: Status,
+        why: str,
+        record_hash: str,
+        better: int = 0,
     ) -> None:
         attempts = task.search.attempts if task.search else []
         calls, cost = self.ledger.totals(self.job, frozenset(task.keys))
@@ -335,6 +367,7 @@ class _Run:
             max_ulp=last.accuracy.max_ulp if last and last.accuracy else None,
             model=task.row.item.model,
             strategy=task.strategy,
+            better=better,
         )
         self.store.finish(self.job, task.row.position, state, result)
         self._announce(task, state, f"{status}{': ' + why if why else ''}")

@@ -51,7 +51,8 @@ class JobSpec(BaseModel):
     strategy   repair: `samples` conversations of `rounds` drafts, a record each. best-of-n and best-first:
                one search of at most samples x rounds drafts, which ends with the first that passes. auto: one
                of the three for each item, as the bandit finds them to pay
-    prompts    texts that replace shipped prompt templates, by name (system, task, repair)
+    optimize   drafts more that are spent on a verified kernel, to find better ones
+    prompts    texts that replace shipped prompt templates, by name (system, task, repair, improve)
     seed       of the bandit, which decides whose turn it is wherever there is a budget
     samples    conversations for each routine and dtype
     rounds     drafts in each, the first included
@@ -67,6 +68,7 @@ class JobSpec(BaseModel):
     base_url: str = ""
     models: tuple[ModelSpec, ...] = ()
     strategy: StrategyName = "repair"
+    optimize: Annotated[int, Field(ge=0, le=100)] = 0
     prompts: dict[str, str] = {}
     seed: int = 0
     samples: Annotated[int, Field(ge=1, le=1000)] = 1

@@ -31,7 +31,7 @@ class TemplateError(ValueError):
     """A prompt template that cannot be used; the text says which and why."""
 
 
-TEMPLATES = ("system", "task", "repair")
+TEMPLATES = ("system", "task", "repair", "improve")
 SHOWN_FINDINGS = 8
 
 # numpy's name of an element type: PTX's name, and its size in bytes.
@@ -136,6 +136,12 @@ class Writer:
         """The next prompt after a reply that held no PTX; `problem` says what was found instead."""
         text = self._render("repair", problem=problem, routine=prompt.routine, dtype=prompt.dtype)
         return self._next(prompt, completion, text)
+
+    def improve(self, prompt: Prompt, candidate: Candidate, weight: str) -> Prompt:
+        """The task, a verified kernel as its answer, and the wish for a better one; `weight` in words."""
+        text = self._render("improve", weight=weight)
+        turns = (Message("assistant", f"```ptx\n{candidate.text}```\n"), Message("user", text))
+        return Prompt(prompt.routine, prompt.dtype, prompt.messages[:2] + turns, "improve", self.hash)
 
     def _next(self, prompt: Prompt, completion: Completion, text: str) -> Prompt:
         turns = (Message("assistant", completion.content), Message("user", text))

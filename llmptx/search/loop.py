@@ -87,21 +87,19 @@ class Search:
         if move is None:
             raise ValueError("the search is over")
         number = len(self.drafts) + 1
-        prompt = self._prompt(move)
-        tell(Note(number, "asking", f"{sum(len(m.content) for m in prompt.messages):,} characters"))
-        completion = complete(prompt, move.sample)
-        try:
-            text = ptx_of(completion.content)
-        except ReplyError as error:
-            tell(Note(number, "reply", f"no PTX: {error}"))
-            return self._file(move, Attempt(prompt, completion, None, None), False)
-        candidate = Candidate(self.routine.name, self.dtype, text, hash_of(text))
-        known = self._verdicts.get(candidate.hash)
-        tell(Note(number, "judging", f"{len(text.splitlines())} lines of PTX"))
-        verdict = self._verdicts[candidate.hash] = known or judge(candidate)
-        attempt = self._file(move, Attempt(prompt, completion, candidate, verdict), known is not None)
-        tell(Note(number, "verdict", in_one_line(verdict)))
-        if known:
+
+        def once(candidate: Candidate) -> Verdict:
+            return self._verdicts.get(candidate.hash) or judge(candidate)
+
+        attempt = draft(
+            self._prompt(move), move.sample, self.routine.name, self.dtype, complete, once, tell, number
+        )
+        candidate, verdict = attempt.candidate, attempt.verdict
+        repeats = candidate is not None and candidate.hash in self._verdicts
+        if candidate is not None and verdict is not None:
+            self._verdicts[candidate.hash] = verdict
+        self._file(move, attempt, repeats)
+        if repeats:
             tell(Note(number, "stop", "the model repeated a candidate that was already rejected"))
         return attempt
 
@@ -116,14 +114,38 @@ class Search:
             return self._writer.ask_again(parent.prompt, parent.completion, no_ptx(parent.completion))
         return self._writer.repair(parent.prompt, parent.completion, parent.candidate, parent.verdict)
 
-    def _file(self, move: Move, attempt: Attempt, repeats: bool) -> Attempt:
+    def _file(self, move: Move, attempt: Attempt, repeats: bool) -> None:
         verdict = attempt.verdict
         reached = 0 if verdict is None else 1 + sum(stage.passed for stage in verdict.stages)
         turn = 1 if move.parent is None else self.drafts[move.parent].turn + 1
         passed = verdict is not None and verdict.passed
         self.drafts.append(Draft(move.parent, move.sample, turn, reached, passed, repeats))
         self.attempts.append(attempt)
-        return attempt
+
+
+def draft(
+    prompt: Prompt,
+    sample: int,
+    routine: str,
+    dtype: str,
+    complete: Complete,
+    judge: Judge,
+    tell: Tell,
+    number: int,
+) -> Attempt:
+    """One draft, asked for, read and judged; `number` is what it is called in notes."""
+    tell(Note(number, "asking", f"{sum(len(m.content) for m in prompt.messages):,} characters"))
+    completion = complete(prompt, sample)
+    try:
+        text = ptx_of(completion.content)
+    except ReplyError as error:
+        tell(Note(number, "reply", f"no PTX: {error}"))
+        return Attempt(prompt, completion, None, None)
+    candidate = Candidate(routine, dtype, text, hash_of(text))
+    tell(Note(number, "judging", f"{len(text.splitlines())} lines of PTX"))
+    verdict = judge(candidate)
+    tell(Note(number, "verdict", in_one_line(verdict)))
+    return Attempt(prompt, completion, candidate, verdict)
 
 
 def hash_of(text: str) -> str:

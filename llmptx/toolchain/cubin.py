@@ -13,6 +13,7 @@ from collections.abc import Iterator
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _NOBITS = 8
+NOP = 0x918
 # Notes, debugging and register counts change nothing that runs.
 _ASIDE = (".note", ".debug", ".nv_debug", ".nv.info", ".nv.compat", ".shstrtab")
 
@@ -28,6 +29,24 @@ def code_hash(cubin: bytes) -> str:
             digest.update(f"{name} {size} ".encode())
             digest.update(contents)
     return digest.hexdigest()
+
+
+def instructions(cubin: bytes) -> int:
+    """Machine instructions in all its code, without the NOPs that fill the end of a section.
+
+    An instruction is 16 bytes from sm_70 on; its opcode is the low 12 bits (as nvdisasm
+    prints them). Raises ValueError for bytes that are no little-endian ELF-64 file.
+    """
+    total = 0
+    for name, _, code in _sections(cubin):
+        if name.startswith(".text"):
+            count = len(code) // 16
+            while (
+                count and int.from_bytes(code[16 * count - 16 : 16 * count - 14], "little") & 0xFFF == 0x918
+            ):
+                count -= 1
+            total += count
+    return total
 
 
 def _sections(data: bytes) -> Iterator[tuple[str, int, bytes]]:

@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 
 from llmptx.record import TARGETS, Resources
-from llmptx.toolchain.cubin import code_hash
+from llmptx.toolchain.cubin import code_hash, instructions
 
 MEMORY_KIB = 2 * 1024 * 1024
 CPU_SECONDS = 20
@@ -54,6 +54,7 @@ class Assembly:
 
     errors  (line of the PTX, 0 where it names none; sentence)
     code    SHA-256 of the machine code, the same for kernels that do the same; empty where there is none
+    instructions  of the machine code, 0 where there is none
     """
 
     ok: bool
@@ -61,6 +62,7 @@ class Assembly:
     errors: tuple[tuple[int, str], ...]
     resources: tuple[Resources, ...]
     code: str = ""
+    instructions: int = 0
 
 
 @cache
@@ -142,12 +144,14 @@ def _run(ptxas: Path, text: str, target: str) -> Assembly:
             code = _limited(command, folder, log.fileno())
         with open(folder / "log", "rb") as log:
             said = log.read(LOG_BYTES).decode("utf-8", "replace")
-        machine_code = code_hash((folder / "kernel.cubin").read_bytes()) if code == 0 else ""
+        cubin = (folder / "kernel.cubin").read_bytes() if code == 0 else b""
     errors = _errors(said)
     if code != 0 and not errors:
         errors = ((0, _death(code)),)
     ok = code == 0
-    return Assembly(ok, said, errors, _resources(said, target) if ok else (), machine_code)
+    if not ok:
+        return Assembly(ok, said, errors, ())
+    return Assembly(ok, said, errors, _resources(said, target), code_hash(cubin), instructions(cubin))
 
 
 def _limited(command: list[str], folder: Path, log: int) -> int | None:

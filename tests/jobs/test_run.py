@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -308,3 +308,41 @@ def test_events_come_one_at_a_time(tmp_path: Path) -> None:
     with Store(tmp_path / "jobs.sqlite") as store:
         run(store, store.submit(spec_of(workers=4)), MemoryCorpus(), on_event, judge=KnowingJudge())
     assert not overlaps
+
+
+def test_better_kernels_are_filed_beside_the_first_and_paid_for_once(tmp_path: Path) -> None:
+    """Everything passes: the first draft is the kernel, the second one is better, and nothing else is new."""
+    weights: list[str] = []
+
+    def weigh(text: str) -> Lighter:
+        if text not in weights:
+            weights.append(text)
+        return Lighter(-weights.index(text))
+
+    with Endpoint() as endpoint, Store(tmp_path / "jobs.sqlite") as store:
+        spec = spec_of(ADD, optimize=3, **away(endpoint))
+        job, corpus = store.submit(spec), MemoryCorpus()
+        done = run(store, job, corpus, judge=Lenient(), weigh=weigh)
+        assert (done.items[0].status, done.items[0].better, done.items[0].rounds) == ("passed", 1, 1)
+        assert [record.attempts[0].prompt.template for record in corpus.records] == ["task", "improve"]
+        assert all(record.passed for record in corpus.records)
+        asked = len(endpoint.requests)
+        run(store, store.submit(spec), MemoryCorpus(), judge=Lenient(), weigh=weigh)
+        assert len(endpoint.requests) == asked == 4
+
+
+class Lenient(KnowingJudge):
+    """Passes whatever it is shown."""
+
+    def __call__(self, candidate: Candidate, *rest: object) -> Verdict:
+        return replace(super().__call__(candidate, *rest), passed=True, findings=())  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Lighter:
+    """The later, the lighter."""
+
+    grams: int
+
+    def better_than(self, other: Lighter) -> bool:
+        return self.grams < other.grams
