@@ -390,17 +390,31 @@ class Record:
 class Review:
     """A person's decision on one candidate, bound to its hash, or a recall by `llmptx recheck`.
 
-    Append-only: the last one counts.
+    Append-only: the last one counts. `undo` takes back the one before it; `return` asks for another draft.
     """
 
     candidate: str
     routine: str
     dtype: str
-    decision: Literal["approve", "reject", "recall"]
+    decision: Literal["approve", "reject", "return", "recall", "undo"]
     reviewer: str
     reason: str
     created: str
     schema: str = "llmptx/review/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A person's remark on a line of a candidate's text, 1-based; line 0: on the whole. Append-only."""
+
+    candidate: str
+    routine: str
+    dtype: str
+    line: int
+    text: str
+    author: str
+    created: str
+    schema: str = "llmptx/comment/1"
 
 
 def _expect(data: Mapping[str, Any], schema: str) -> None:

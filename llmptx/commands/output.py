@@ -159,7 +159,7 @@ def exit_code(error: Exception) -> int | None:
     from llmptx.llm.errors import EndpointError
     from llmptx.llm.prompt import TemplateError
     from llmptx.ptx.errors import PtxError
-    from llmptx.review.desk import ReviewError
+    from llmptx.review import PolicyError, ReviewError
     from llmptx.routines import UnknownRoutine
     from llmptx.run.arguments import ArgumentError
     from llmptx.toolchain.ptxas import ToolchainMissing
@@ -171,6 +171,7 @@ def exit_code(error: Exception) -> int | None:
         PtxError,
         JobError,
         StoreError,
+        PolicyError,
         ReviewError,
         ExportError,
         TemplateError,

@@ -12,7 +12,7 @@ from llmptx.commands.output import NO, Workspace, cell, json_option, pass_worksp
 if TYPE_CHECKING:
     from llmptx.review import Desk, Entry
 
-_MARKS = {"waiting": "yellow", "approved": "green", "rejected": "red", "recalled": "red"}
+_MARKS = {"waiting": "yellow", "approved": "green", "rejected": "red", "returned": "blue", "recalled": "red"}
 
 
 @click.group()
@@ -167,11 +167,10 @@ def approve(
     desk, entry = _found(workspace, hash, routine, dtype)
     path = desk.approve(entry, reviewer or getpass.getuser(), reason)
     if as_json:
-        print_json({**_row(entry), "state": "approved", "path": path})
+        print_json({**_row(entry), "state": "approved" if path else "waiting", "path": path})
     else:
-        click.echo(
-            f"approved {entry.candidate.routine} {entry.candidate.dtype} {entry.candidate.hash[:12]}: {path}"
-        )
+        where = path or f"{len(entry.standing.approvers) + 1} of {entry.standing.needed} people"
+        click.echo(f"approved {_named(entry)}: {where}")
 
 
 @review.command()
@@ -195,10 +194,90 @@ def reject(
     if as_json:
         print_json({**_row(entry), "state": "rejected", "removed": removed})
     else:
-        gone = f"; removed {removed}" if removed else ""
-        click.echo(
-            f"rejected {entry.candidate.routine} {entry.candidate.dtype} {entry.candidate.hash[:12]}{gone}"
-        )
+        click.echo(f"rejected {_named(entry)}{f'; removed {removed}' if removed else ''}")
+
+
+@review.command("return")
+@_narrowing
+@_signed
+@click.option("--reason", required=True, help="What another draft should do; kept with the decision.")
+@json_option
+@pass_workspace
+def return_(
+    workspace: Workspace,
+    hash: str,
+    routine: str,
+    dtype: str,
+    reviewer: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Send one candidate back for another draft; if it was approved before, it leaves verified/."""
+    desk, entry = _found(workspace, hash, routine, dtype)
+    removed = desk.send_back(entry, reviewer or getpass.getuser(), reason)
+    if as_json:
+        print_json({**_row(entry), "state": "returned", "removed": removed})
+    else:
+        click.echo(f"returned {_named(entry)}{f'; removed {removed}' if removed else ''}")
+
+
+@review.command()
+@_narrowing
+@_signed
+@json_option
+@pass_workspace
+def undo(
+    workspace: Workspace, hash: str, routine: str, dtype: str, reviewer: str | None, as_json: bool
+) -> None:
+    """Take back your last decision on a candidate; both stay in the log."""
+    desk, entry = _found(workspace, hash, routine, dtype)
+    taken = desk.undo(entry, reviewer or getpass.getuser())
+    if as_json:
+        print_json({**_row(entry), "undone": taken})
+    else:
+        click.echo(f"{_named(entry)}: {taken.decision} is taken back")
+
+
+@review.command()
+@_narrowing
+@click.argument("text")
+@click.option("--line", type=click.IntRange(min=0), default=0, help="Of the PTX; 0, the default: the whole.")
+@_signed
+@json_option
+@pass_workspace
+def comment(
+    workspace: Workspace,
+    hash: str,
+    text: str,
+    line: int,
+    routine: str,
+    dtype: str,
+    reviewer: str | None,
+    as_json: bool,
+) -> None:
+    """Remark on a candidate, or on a line of it."""
+    desk, entry = _found(workspace, hash, routine, dtype)
+    filed = desk.comment(entry, line, text, reviewer or getpass.getuser())
+    if as_json:
+        print_json(filed)
+    else:
+        click.echo(f"{_named(entry)}: comment on {f'line {line}' if line else 'the whole'} filed")
+
+
+@review.command()
+@click.option("--out", type=click.File("w"), default="-", help="Where to write it. Default: stdout.")
+@json_option
+@pass_workspace
+def audit(workspace: Workspace, out: Any, as_json: bool) -> None:
+    """Every decision and comment in order of time, as JSON Lines; with --json as well."""
+    from llmptx.review import Desk
+
+    for line in Desk(workspace.root).audit():
+        out.write(line + "\n")
+
+
+def _named(entry: Entry) -> str:
+    return f"{entry.candidate.routine} {entry.candidate.dtype} {entry.candidate.hash[:12]}"
 
 
 def _found(workspace: Workspace, hash: str, routine: str, dtype: str) -> tuple[Desk, Entry]:

@@ -5,20 +5,36 @@ Reads records and earlier decisions; decides nothing, and judges nothing again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from llmptx.ptx.errors import PtxError
 from llmptx.record import Attempt, Candidate, Record, Review, Verdict
+from llmptx.review.decisions import Key, Policy, Standing, State, standings
+from llmptx.review.uncommented import uncommented
 from llmptx.routines import UnknownRoutine, find
-
-State = Literal["waiting", "approved", "rejected", "recalled"]
-_STATES: Mapping[str, State] = {"approve": "approved", "reject": "rejected", "recall": "recalled"}
-Key = tuple[str, str, str]
 
 # A share of the tolerance beyond which a kernel is near its limit; registers beyond which occupancy suffers.
 NEAR = 0.75
 MANY_REGISTERS = 128
+
+# What the judge lets pass and kernels have been used to cheat with: a person looks at it.
+_CONSTRUCTS = tuple(
+    (re.compile(pattern), weight, reason)
+    for pattern, weight, reason in (
+        (r"\.(?:const|global)\b[^;{}\n]*\[", 2, "carries a table of constants"),
+        (
+            r"\.volatile\b|\.relaxed\b|\.acquire\b|\.release\b|\batom\.|\bred\.",
+            2,
+            "orders memory, or has atomics",
+        ),
+        (r"\.local\b", 1, "uses local memory"),
+        (r"\.approx\b", 1, "uses approximate instructions"),
+        (r"\.nc\b", 1, "reads through the read-only cache"),
+        (r"\bsetp\.eq\.[us]64\b", 1, "asks whether an extent or address equals something"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +47,12 @@ class Risk:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A candidate in the queue: all records that arrived at it, the last decision on it, its risks."""
+    """A candidate in the queue: all records that arrived at it, how it stands, its risks."""
 
     candidate: Candidate
     verdict: Verdict
     records: tuple[Record, ...]
-    review: Review | None
+    standing: Standing
     risks: tuple[Risk, ...]
 
     @property
@@ -45,9 +61,12 @@ class Entry:
 
     @property
     def state(self) -> State:
-        if self.review is None:
-            return "waiting"
-        return _STATES[self.review.decision]
+        return self.standing.state
+
+    @property
+    def review(self) -> Review | None:
+        """The last decision that stands."""
+        return self.standing.decision
 
     @property
     def risk(self) -> int:
@@ -55,7 +74,10 @@ class Entry:
 
 
 def queue(
-    records: Iterable[Record], reviews: Iterable[Review], verdicts: Iterable[Verdict] = ()
+    records: Iterable[Record],
+    reviews: Iterable[Review],
+    verdicts: Iterable[Verdict] = (),
+    policy: Policy = Policy(),  # noqa: B008
 ) -> tuple[Entry, ...]:
     """The latest passing candidate of every record, grouped by routine, dtype and hash; riskiest first.
 
@@ -63,44 +85,75 @@ def queue(
     """
     groups: dict[Key, list[tuple[Record, Attempt]]] = {}
     for record in records:
-        for attempt in reversed(record.attempts):
-            if attempt.candidate and attempt.verdict and attempt.verdict.passed:
-                key = record.routine, record.dtype, attempt.candidate.hash
-                groups.setdefault(key, []).append((record, attempt))
-                break
-    decisions = latest(reviews)
-    approved = {key[:2] for key, review in decisions.items() if review.decision == "approve"}
+        if attempt := passed(record):
+            assert attempt.candidate is not None
+            key = record.routine, record.dtype, attempt.candidate.hash
+            groups.setdefault(key, []).append((record, attempt))
+    stand = standings(reviews, policy)
+    known = Known.of(stand, {key: group[-1][0].model for key, group in groups.items()})
     later = {(v.routine, v.dtype, v.candidate): v for v in verdicts}
     entries = [
-        _entry(group, later.get(key), decisions.get(key), key[:2] in approved)
+        entry_of(group, later.get(key), stand.get(key, Standing(needed=policy.needed(key[0]))), known)
         for key, group in groups.items()
     ]
     return tuple(sorted(entries, key=lambda entry: (-entry.risk, entry.key)))
 
 
-def latest(reviews: Iterable[Review]) -> Mapping[Key, Review]:
-    """The last decision on each candidate: the one that counts."""
-    return {(review.routine, review.dtype, review.candidate): review for review in reviews}
+def passed(record: Record) -> Attempt | None:
+    """The record's latest attempt that passed."""
+    for attempt in reversed(record.attempts):
+        if attempt.candidate and attempt.verdict and attempt.verdict.passed:
+            return attempt
+    return None
 
 
-def _entry(
-    group: list[tuple[Record, Attempt]], later: Verdict | None, review: Review | None, known: bool
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What people have approved something of: tasks by routine and dtype, and models by name."""
+
+    tasks: frozenset[tuple[str, str]]
+    models: frozenset[str]
+
+    @staticmethod
+    def of(stand: Mapping[Key, Standing], models: Mapping[Key, str]) -> Known:
+        approved = [key for key, standing in stand.items() if standing.state == "approved"]
+        return Known(
+            frozenset(key[:2] for key in approved),
+            frozenset(models[key] for key in approved if key in models),
+        )
+
+    def risks(self, routine: str, dtype: str, model: str) -> Iterator[Risk]:
+        """What comes of nobody knowing the task, or the model."""
+        if (routine, dtype) not in self.tasks:
+            yield Risk(3, f"no kernel of {routine} {dtype} is approved yet")
+        if model not in self.models:
+            yield Risk(2, f"nothing that {model} wrote is approved yet")
+
+
+def entry_of(
+    group: Sequence[tuple[Record, Attempt]], later: Verdict | None, standing: Standing, known: Known
 ) -> Entry:
+    """The entry of the records and attempts that arrived at one candidate, the last of them told of."""
     record, attempt = group[-1]
     assert attempt.candidate is not None
     assert attempt.verdict is not None
+    verdict = later or attempt.verdict
+    news = known.risks(record.routine, record.dtype, record.model)
     return Entry(
         candidate=attempt.candidate,
-        verdict=later or attempt.verdict,
+        verdict=verdict,
         records=tuple(record for record, _ in group),
-        review=review,
-        risks=tuple(_risks(record, later or attempt.verdict, known)),
+        standing=standing,
+        risks=(*news, *risks(record, verdict, attempt.candidate.text)),
     )
 
 
-def _risks(record: Record, verdict: Verdict, known: bool) -> Iterator[Risk]:
-    if not known:
-        yield Risk(3, f"no kernel of {record.routine} {record.dtype} is approved yet")
+def risks(record: Record, verdict: Verdict, text: str) -> tuple[Risk, ...]:
+    """What in a kernel, its verdict and the way to it asks for a close look."""
+    return tuple(_risks(record, verdict, text))
+
+
+def _risks(record: Record, verdict: Verdict, text: str) -> Iterator[Risk]:
     if (rounds := len(record.attempts)) > 1:
         yield Risk(rounds, f"passed only in round {rounds}")
     if verdict.level == "quick":
@@ -114,6 +167,13 @@ def _risks(record: Record, verdict: Verdict, known: bool) -> Iterator[Risk]:
         yield Risk(1, f"needs {registers} registers a thread")
     if any(r.shared or r.barriers for r in verdict.resources):
         yield Risk(1, "threads work together (shared memory, barriers)")
+    try:
+        code = uncommented(text)
+    except PtxError:
+        code = text
+    for pattern, weight, reason in _CONSTRUCTS:
+        if pattern.search(code):
+            yield Risk(weight, reason)
 
 
 def _near_limit(verdict: Verdict) -> Iterator[Risk]:

@@ -17,8 +17,9 @@ from llmptx.corpus.journal import appending, write_line
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.normalize import candidate_hash
 from llmptx.record import ENGINE_VERSION, JUDGE_VERSION, Level, Verdict
+from llmptx.review.decisions import standings
 from llmptx.review.desk import SCHEMA, Desk, replace_file
-from llmptx.review.queue import Entry, latest
+from llmptx.review.queue import Entry
 from llmptx.routines import UnknownRoutine, find
 from llmptx.verify.certificate import CertificateError, certificate, check_text
 from llmptx.verify.judge import LevelError
@@ -79,8 +80,8 @@ def _kernel(desk: Desk, path: Path, judge: Judge, everything: bool) -> Rechecked
         given = _certificate(content, text)
     except (OSError, ValueError) as error:
         return _recall(desk, path, key, f"its certificate does not hold: {error}")
-    decision = latest(desk.reviews()[0]).get(key)
-    if decision is None or decision.decision != "approve":
+    standing = standings(desk.reviews()[0], desk.policy()).get(key)
+    if standing is None or standing.state != "approved":
         return _recall(desk, path, key, "no decision approves it")
     if not everything and _current(given, routine, dtype):
         return Rechecked(*key, path, "current")
