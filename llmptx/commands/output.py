@@ -157,6 +157,7 @@ def exit_code(error: Exception) -> int | None:
     from llmptx.export.files import ExportError
     from llmptx.jobs.errors import BudgetSpentError, JobError, StoreError
     from llmptx.llm.errors import EndpointError
+    from llmptx.llm.profiles import ProfileError
     from llmptx.llm.prompt import TemplateError
     from llmptx.ptx.errors import PtxError
     from llmptx.review import PolicyError, ReviewError
@@ -175,6 +176,7 @@ def exit_code(error: Exception) -> int | None:
         ReviewError,
         ExportError,
         TemplateError,
+        ProfileError,
         LevelError,
         CertificateError,
         ArgumentError,

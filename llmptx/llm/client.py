@@ -1,4 +1,4 @@
-"""One chat completion from any OpenAI-compatible endpoint, or a clear error. Whoever pays decides on retries.
+"""One completion from any OpenAI-compatible endpoint, or a clear error. Whoever pays decides on retries.
 
 The openai package is imported when a client first speaks. Knows neither budgets nor caches nor what is asked.
 """
@@ -9,17 +9,21 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
 
+from llmptx.llm import chat, responses
 from llmptx.llm.errors import EndpointError
 from llmptx.llm.profiles import Profile, profile_for
+from llmptx.llm.reply import Reply, count, joined
 from llmptx.record import Completion, Message, Usage
 
 if TYPE_CHECKING:
     import openai
 
 OFFLINE = "offline"
+Mode = Literal["online", "flex", "batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +37,7 @@ class Limits:
     tokens: int = 16_384
 
 
-@dataclass(slots=True)
-class _Reply:
-    """What has arrived so far."""
-
-    content: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    finish: str = ""
-    model: str = ""
-    usage: Mapping[str, Any] | None = None
+_PROTOCOLS: Mapping[str, ModuleType] = {"chat": chat, "responses": responses}
 
 
 class Client:
@@ -49,6 +45,7 @@ class Client:
 
     base_url, api_key   left out: what the model's profile says
     price               US dollars a million tokens, (input, output); left out: what the profile says
+    mode                online; flex: cheaper and slower, where an endpoint has it; batch: files of requests
 
     Safe to call from several threads. Raises UnknownModelError where no endpoint is known for the model.
     """
@@ -61,11 +58,16 @@ class Client:
         *,
         limits: Limits | None = None,
         price: tuple[float, float] | None = None,
+        mode: Mode = "online",
     ) -> None:
         self.model = model
         self.profile: Profile = profile_for(model, base_url)
         self.limits = limits or Limits()
-        self.price = price or self.profile.price
+        full = price or self.profile.price
+        cheaper = 1.0 if mode == "online" else self.profile.discount
+        self.price = (full[0] * cheaper, full[1] * cheaper) if full else None
+        self.mode: Mode = mode
+        self.protocol = _PROTOCOLS[self.profile.api]
         self.offline = not self.profile.base_url
         self.endpoint = OFFLINE if self.offline else self.profile.base_url
         self._api_key = api_key or self.profile.api_key()
@@ -82,15 +84,12 @@ class Client:
 
     def request(self, messages: Sequence[Message], sample: int = 0) -> dict[str, Any]:
         """The body of the call, whole: what is sent is what is hashed. `sample` > 0 asks for another draw."""
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
-            self.profile.max_tokens_name: self.limits.tokens,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if self.profile.seed:
-            body["seed"] = sample
+        stream = self.profile.stream and self.mode != "batch"
+        body: dict[str, Any] = self.protocol.body(
+            self.model, messages, self.limits.tokens, sample, self.profile, stream
+        )
+        if self.mode == "flex":
+            body["service_tier"] = "flex"
         return body
 
     def upper_bound(self, messages: Sequence[Message]) -> float | None:
@@ -103,15 +102,34 @@ class Client:
     def complete(self, messages: Sequence[Message], *, sample: int = 0) -> Completion:
         """Ask once. Raises EndpointError, and nothing else for whatever the endpoint does."""
         start = time.perf_counter()
-        reply = _Reply()
+        reply = Reply()
+        body = self.request(messages, sample)
         with self._clear_errors():
-            stream = self._open().chat.completions.create(**self.request(messages, sample))
-            try:
-                self._read(stream, reply)
-            finally:
-                stream.close()
-        content = _text(reply.content)
-        reasoning = _text(reply.reasoning)
+            calls = self._open()
+            create = calls.responses if self.profile.api == "responses" else calls.chat.completions
+            if body.get("stream"):
+                stream = create.create(**body)
+                try:
+                    self._read(stream, reply)
+                finally:
+                    stream.close()
+            else:
+                raw = create.with_raw_response.create(**body)
+                self.protocol.answer(json.loads(raw.http_response.read()), reply, self.profile)
+        return self._completion(reply, time.perf_counter() - start)
+
+    def read(self, answer: Mapping[str, Any]) -> Completion:
+        """A completion from the body of an answer that came by another way, a batch's file say.
+
+        Raises EndpointError.
+        """
+        reply = Reply()
+        with self._clear_errors():
+            self.protocol.answer(answer, reply, self.profile)
+        return self._completion(reply, 0.0)
+
+    def _completion(self, reply: Reply, seconds: float) -> Completion:
+        content = joined(reply.content)
         if not reply.finish:
             raise EndpointError(
                 "cut",
@@ -121,15 +139,16 @@ class Client:
             raise EndpointError(
                 "empty", f"{self.endpoint} sent an empty reply (finish reason {reply.finish!r})"
             )
+        reasoning, kind = reply.thought
         return Completion(
             model=reply.model or self.model,
             endpoint=self.endpoint,
             content=content,
             finish=reply.finish,
             usage=self._usage(reply.usage),
-            seconds=time.perf_counter() - start,
+            seconds=seconds,
             reasoning=reasoning,
-            reasoning_kind="full" if reasoning else "none",
+            reasoning_kind=kind,
         )
 
     def close(self) -> None:
@@ -160,15 +179,11 @@ class Client:
             )
         return self._sdk
 
-    def _read(self, stream: Any, reply: _Reply) -> None:
+    def _read(self, stream: Any, reply: Reply) -> None:
         """Read an event stream, or the whole answer of a server that does not stream."""
         kind = stream.response.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind == "application/json":
-            body = json.loads(stream.response.read().decode("utf-8"))
-            choice = body["choices"][0]
-            _take(choice["message"], reply)
-            reply.finish, reply.model = str(choice.get("finish_reason") or "stop"), _short(body.get("model"))
-            reply.usage = body.get("usage")
+            self.protocol.answer(json.loads(stream.response.read().decode("utf-8")), reply, self.profile)
             return
         if kind not in ("text/event-stream", ""):
             raise EndpointError(
@@ -176,18 +191,13 @@ class Client:
                 f"{self.endpoint} answered with {kind}, not an event stream: is the base URL right?",
             )
         for event in stream:
-            chunk = event.to_dict(warnings=False)
-            reply.model = reply.model or _short(chunk.get("model"))
-            reply.usage = chunk.get("usage") or reply.usage
-            for choice in (chunk.get("choices") or [])[:1]:
-                _take(choice.get("delta") or {}, reply)
-                reply.finish = str(choice.get("finish_reason") or reply.finish)
+            self.protocol.event(event.to_dict(warnings=False), reply, self.profile)
 
     def _usage(self, stated: Mapping[str, Any] | None) -> Usage:
         """Cost as the endpoint states it, else from the price; None without usage or price."""
         if not isinstance(stated, Mapping):
             return Usage(cost=0.0 if self.offline else None)
-        asked, said = _count(stated.get("prompt_tokens")), _count(stated.get("completion_tokens"))
+        asked, said = count(stated.get("prompt_tokens")), count(stated.get("completion_tokens"))
         cost = stated.get("cost")
         if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < 1e6:
             return Usage(asked, said, float(cost))
@@ -218,7 +228,7 @@ class Client:
             ) from error
         except (ValueError, TypeError, LookupError, AttributeError, httpx2.HTTPError) as error:
             what = f"{type(error).__name__}: {self._said(error)}"
-            text = f"{self.endpoint} sent something that is not the chat-completions protocol ({what})"
+            text = f"{self.endpoint} sent something that is not the {self._speech} protocol ({what})"
             raise EndpointError("rubbish", text) from error
 
     def _timeout(self, error: Exception) -> EndpointError:
@@ -257,6 +267,10 @@ class Client:
         wait = _seconds(error.response.headers.get("retry-after"))
         return EndpointError("status", text, status=error.status_code, retry_after=wait)
 
+    @property
+    def _speech(self) -> str:
+        return "responses" if self.profile.api == "responses" else "chat-completions"
+
     def _said(self, text: object) -> str:
         """An endpoint's words, short, on one line and without the key some of them repeat."""
         words = " ".join(str(text).split())
@@ -265,36 +279,10 @@ class Client:
         return words[:300]
 
 
-def _take(message: Mapping[str, Any], reply: _Reply) -> None:
-    for name, into in (
-        ("content", reply.content),
-        ("reasoning_content", reply.reasoning),
-        ("reasoning", reply.reasoning),
-    ):
-        text = message.get(name)
-        if isinstance(text, str) and text:
-            into.append(text)
-            if into is reply.reasoning:
-                return
-
-
-def _text(pieces: Sequence[str]) -> str:
-    """The pieces as one text that UTF-8 can hold: JSON can name half a surrogate pair, which no text has."""
-    return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def _cause(error: BaseException | None, wanted: Callable[[BaseException], bool]) -> BaseException | None:
     while error is not None and not wanted(error):
         error = error.__cause__ or error.__context__
     return error
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
-
-
-def _short(value: object) -> str:
-    return _text([value[:200]]) if isinstance(value, str) else ""
 
 
 def _seconds(value: str | None) -> float | None:

@@ -177,6 +177,16 @@ def _handler(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
             self.pieces(reply.body)
             self.end()
 
+        def fault_raw(self, value: str, body: bytes) -> None:
+            """`value` is the whole answer, JSON."""
+            self.begin(200, "application/json")
+            self.pieces([value.encode()])
+            self.end()
+
+        def fault_sse(self, value: str, body: bytes) -> None:
+            """`value` is a JSON list of events."""
+            self.stream(*(b"data: " + json.dumps(each).encode() + b"\n\n" for each in json.loads(value)))
+
         def fault_priced(self, value: str, body: bytes) -> None:
             usage = {"prompt_tokens": 1000, "completion_tokens": 500, **json.loads(value or "{}")}
             last = json.dumps({"choices": [], "usage": usage}).encode()

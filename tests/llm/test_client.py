@@ -183,10 +183,10 @@ def test_an_unknown_model_without_an_address_is_refused() -> None:
 
 
 def test_half_a_surrogate_pair_does_not_break_what_follows() -> None:
-    from llmptx.llm.client import _text
+    from llmptx.llm.reply import joined
 
-    assert _text(["a\ud83d", "\ude00b"]) == "a\U0001f600b"
-    assert _text(["a\ud83d"]).encode() == "a\ufffd".encode()
+    assert joined(["a\ud83d", "\ude00b"]) == "a\U0001f600b"
+    assert joined(["a\ud83d"]).encode() == "a\ufffd".encode()
 
 
 def test_importing_jobs_imports_no_model_library() -> None:
