@@ -7,14 +7,15 @@ control flow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from llmptx.engine import constants, printing
+from llmptx.engine import constants, printing, warps
 from llmptx.engine.constants import vector_type
 from llmptx.engine.context import INDEX
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type, suffix
@@ -156,24 +157,71 @@ class Memory(Emit):
     def load(self, space: str | None, type: Type, address: Address, count: int = 1) -> Any:
         pointer = self.generic(space_name(space) or address.space, address.value)
         machine = canonical(type)
-        if self.check:
-            loaded = self._checked_load(machine, pointer, count)
+        if pointer.wrap and pointer.stride == type.bytes * count:
+            loaded = self._either(pointer, lambda p: self._any_load(machine, p, count))
         else:
-            loaded = self._load(machine, pointer, count)
+            loaded = self._any_load(machine, pointer, count)
         return loaded[0] if count == 1 else loaded
+
+    def _any_load(self, type: Type, pointer: Value, count: int) -> list[Value]:
+        if not self.check:
+            return self._load(type, pointer, count)
+        if self.width == 1:
+            return self._checked_load(type, pointer, count)
+        outer = self.mask, self.guarded
+        self.mask, self.guarded = self._granted(type, pointer, count), True
+        loaded = self._load(type, pointer, count)
+        self.mask, self.guarded = outer
+        return loaded
+
+    def _either(self, pointer: Value, access: Callable[[Value], list[Value]]) -> list[Value]:
+        """As a row where no lane wrapped around, which is nearly always, else lane by lane."""
+        b = self.b
+        whole = b.icmp_unsigned("==", pointer.turn, ir.Constant(I32, self.width))
+        found: list[tuple[list[Value], ir.Block]] = []
+        with b.if_else(whole) as (then, otherwise):
+            with then:
+                found.append((access(replace(pointer, wrap=0, turn=None)), b.block))
+            with otherwise:
+                found.append((access(Value(pointer.type, "v", self.vector(pointer))), b.block))
+        loaded = []
+        for one, other in zip(found[0][0], found[1][0], strict=True):
+            merged = b.phi(one.ir.type)
+            merged.add_incoming(one.ir, found[0][1])
+            merged.add_incoming(other.ir, found[1][1])
+            loaded.append(replace(one, ir=merged))
+        return loaded
 
     def store(self, space: str | None, type: Type, address: Address, value: Any, count: int = 1) -> None:
         pointer = self.generic(space_name(space) or address.space, address.value)
         values = [value] if count == 1 else list(value)
         machine = canonical(type)
-        if self.check:
-            self._checked_store(machine, pointer, values)
-        elif pointer.kind == "u" and all(v.kind == "u" for v in values):
-            self._store_uniform(machine, pointer, values)
-        elif pointer.kind == "a" and pointer.stride == machine.bytes * count:
-            self._store_consecutive(machine, pointer, values)
+        if pointer.wrap and pointer.stride == type.bytes * count:
+            self._either(pointer, lambda p: self._any_store(machine, p, values))
         else:
-            self._scatter(machine, pointer, values)
+            self._any_store(machine, pointer, values)
+
+    def _any_store(self, type: Type, pointer: Value, values: list[Value]) -> list[Value]:
+        """Loads nothing."""
+        count = len(values)
+        if not self.check:
+            self._store(type, pointer, values)
+        elif self.width == 1 or self.strong or type.bytes * count not in warps.TOTALS:
+            self._checked_store(type, pointer, values)
+        else:
+            outer = self.mask, self.guarded
+            self.mask, self.guarded = self._granted(type, pointer, count, values), True
+            self._store(type, pointer, values)
+            self.mask, self.guarded = outer
+        return []
+
+    def _store(self, type: Type, pointer: Value, values: list[Value]) -> None:
+        if pointer.kind == "u" and all(v.kind == "u" for v in values):
+            self._store_uniform(type, pointer, values)
+        elif pointer.kind == "a" and pointer.stride == type.bytes * len(values):
+            self._store_consecutive(type, pointer, values)
+        else:
+            self._scatter(type, pointer, values)
 
     def _pointer(self, address: IR) -> IR:
         return self.b.inttoptr(address, PTR)
@@ -299,10 +347,37 @@ class Memory(Emit):
     def _first_thread(self) -> IR:
         return self.b.mul(self.unit, ir.Constant(I32, self.width))
 
+    def _granted(
+        self, type: Type, pointer: Value, count: int, values: list[Value] | None = None
+    ) -> IR | None:
+        """The lanes that make an access, by the sanitizer. values: of a store, in case it makes it itself."""
+        total = type.bytes * count
+        if total not in warps.TOTALS or self.strong:
+            sizes = [ir.Constant(I32, total), ir.Constant(I32, self.width)]
+            return self._flags(
+                self._checked("san_granted_strong" if self.strong else "san_granted", pointer, sizes)
+            )
+        row = pointer.kind == "a" and pointer.stride == total
+        form = "one" if pointer.kind == "u" else "row" if row else "any"
+        name = warps.check_name(form, values is not None, total)
+        self.extras[name] = warps.check_text(form, values is not None, total)
+        if form == "any":
+            self._spill("addresses", self.vector(pointer))
+        for i, value in enumerate(values or ()):
+            self._spill("values", self.vector(value), i * self.width * type.bytes)
+        base = ir.Constant(I64, 0) if form == "any" else pointer.ir
+        who = [self.bits(self.mask), ir.Constant(I32, self.pc), self._first_thread()]
+        data = [self.scratch["values"], ir.Constant(I32, type.bytes), ir.Constant(I32, count)]
+        return self._flags(self.call(name, I32, [self.ctx, base, self.scratch["addresses"], *who, *data]))
+
+    def _flags(self, bits: IR) -> IR:
+        return self.b.bitcast(bits, ir.VectorType(I1, self.width))
+
     def _checked(self, name: str, pointer: Value, tail: list[IR]) -> IR:
         self._spill("addresses", self.vector(pointer))
         arguments = [self.ctx, self.scratch["addresses"], self.bits(self.mask), ir.Constant(I32, self.pc)]
-        result = I32 if name == "san_atomic" else ir.VoidType()
+        asks = name.startswith(("san_atomic", "san_granted"))
+        result = I32 if asks else ir.VoidType()
         return self.call(name, result, [*arguments, self._first_thread(), *tail])
 
     def _checked_load(self, type: Type, pointer: Value, count: int) -> list[Value]:

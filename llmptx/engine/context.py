@@ -32,6 +32,8 @@ WORDS = (
     "arena_size",
     "shadow",  # one byte a byte: 1 addressable, 2 initialised, 4 read-only
     "races",  # 16 bytes a byte of shared memory: last writer, last readers
+    "writers",  # 8 bytes for every 4 of shared memory: last writer of them all, and in the next table
+    "readers",  # last readers
     "findings",
     "found",
     "room",
@@ -43,6 +45,8 @@ WORDS = (
     # races in global memory: 16 bytes a byte of the arena, or 0; and times, which count blocks, barriers and
     # strong accesses
     "global_races",
+    "global_writers",
+    "global_readers",
     "time",
     "launch_time",
     "block_time",

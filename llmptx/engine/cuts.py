@@ -105,7 +105,7 @@ class Cuts(Registers):
         b = self.b
         number = len(self.waits) + 1
         self.waits[number] = (what, self.pc)
-        saved = [(self.slots[n], self._storage(n, self.program.registers[n])) for n in live]
+        saved = [home for name in live for home in self.homes(name)]
         saved += [(variable, I64) for variable in self.stack_vars]
         saved += [(self.budget_var, I64), (self.exited_var, self._mask_type())]
         frame = self._frame()

@@ -33,6 +33,9 @@ BIG = 1 << 62
 class Value:
     """type is canonical (b, f or pred). mult: a power of two that divides lane 0's integer; const: its
     value if known.
+
+    Where an affine value was widened, its lanes may have wrapped around before: `wrap` times 2**32 comes on
+    top of those from lane `turn` (IR, 32: none) on.
     """
 
     type: Type
@@ -41,6 +44,8 @@ class Value:
     stride: int = 0
     mult: int = 1
     const: int | None = None
+    wrap: int = 0
+    turn: IR = None
 
 
 @cache
@@ -113,7 +118,14 @@ class Emit:
             return splat
         bits = value.type.bits
         steps = tuple((value.stride * i) % (1 << bits) for i in range(self.width))
-        return self.b.add(splat, constants.lanes(ir.IntType(bits), steps))
+        lanes = self.b.add(splat, constants.lanes(ir.IntType(bits), steps))
+        if not value.wrap:
+            return lanes
+        after = self.b.icmp_unsigned(
+            ">=", constants.lanes(I32, tuple(range(self.width))), self.splat(value.turn, I32)
+        )
+        more = constants.splat(ir.Constant(I64, value.wrap << 32), self.width)
+        return self.b.add(lanes, self.b.select(after, more, ir.Constant(lanes.type, None)))
 
     def splat(self, scalar: IR, type: ir.Type) -> IR:
         if self.width == 1:
@@ -164,14 +176,14 @@ class Emit:
             return self.const(a.type, a.const + b.const)
         if "v" in (a.kind, b.kind):
             return self.each(a.type, self.b.add, a, b)
-        return self.linear(self.b.add, a.stride + b.stride, min(a.mult, b.mult), a, b)
+        return self._affine(self.b.add, a.stride + b.stride, min(a.mult, b.mult), a.wrap + b.wrap, a, b)
 
     def sub(self, a: Value, b: Value) -> Value:
         if a.const is not None and b.const is not None:
             return self.const(a.type, a.const - b.const)
         if "v" in (a.kind, b.kind):
             return self.each(a.type, self.b.sub, a, b)
-        return self.linear(self.b.sub, a.stride - b.stride, min(a.mult, b.mult), a, b)
+        return self._affine(self.b.sub, a.stride - b.stride, min(a.mult, b.mult), a.wrap - b.wrap, a, b)
 
     def mul(self, a: Value, b: Value) -> Value:
         if a.const is not None and b.const is not None:
@@ -181,8 +193,18 @@ class Emit:
         if a.const is not None:
             a, b = b, a
         if a.kind == "a" and b.const is not None:
-            return self.linear(self.b.mul, a.stride * b.const, a.mult * b.mult, a, b)
+            wrap = a.wrap * b.const
+            return self._affine(self.b.mul, a.stride * b.const, a.mult * b.mult, wrap, a, b)
         return self.each(a.type, self.b.mul, a, b)
+
+    def _affine(self, f: Callable[..., IR], stride: int, mult: int, wrap: int, a: Value, b: Value) -> Value:
+        """`linear` of values of which one may have wrapped around."""
+        if not (a.wrap or b.wrap):
+            return self.linear(f, stride, mult, a, b)
+        if (a.wrap and b.wrap) or stride % (1 << a.type.bits) == 0:
+            return self.each(a.type, f, a, b)
+        turn = a.turn if a.wrap else b.turn
+        return replace(self.linear(f, stride, mult, a, b), wrap=wrap % (1 << 32), turn=turn)
 
     def shl(self, a: Value, b: Value) -> Value:
         if b.const is not None and b.const < a.type.bits:
@@ -273,10 +295,12 @@ class Emit:
     def select(self, condition: Value, a: Value, b: Value) -> Value:
         if condition.const is not None:
             return a if condition.const else b
-        if condition.kind == "u" and a.kind == b.kind == "a" and a.stride == b.stride:
-            return self.linear(
+        if condition.kind == "u" and a.kind == b.kind == "a" and (a.stride, a.wrap) == (b.stride, b.wrap):
+            chosen = self.linear(
                 lambda x, y: self.b.select(condition.ir, x, y), a.stride, min(a.mult, b.mult), a, b
             )
+            turn = self.b.select(condition.ir, a.turn, b.turn) if a.wrap else None
+            return replace(chosen, wrap=a.wrap, turn=turn)
         if condition.kind == "u" and a.kind == b.kind == "u":
             chosen = self.b.select(condition.ir, a.ir, b.ir)
             return Value(a.type, "u", chosen, mult=min(a.mult, b.mult))
@@ -319,7 +343,21 @@ class Emit:
         # Lanes follow lane 0 into the wider type only if none wraps around on the way, which may be `room`.
         if a.kind == "a" and a.stride > 0 and a.stride * (self.width - 1) < min(a.mult, room):
             return Value(to, "a", f(a.ir, ir.IntType(bits)), a.stride, a.mult)
+        if a.kind == "a" and (a.type.width, bits) == (32, 64) and abs(a.stride) * self.width < 1 << 31:
+            wrap = (-1 if a.stride > 0 else 1) % (1 << 32)
+            turn = self._turn(a, room == 1 << 31)
+            return Value(to, "a", f(a.ir, ir.IntType(bits)), a.stride, a.mult, wrap=wrap, turn=turn)
         return Value(to, "v", f(self.vector(a), self.ir_type(to, "v")))
+
+    def _turn(self, a: Value, signed: bool) -> IR:
+        """The first lane of an affine b32 that has wrapped around, or 32."""
+        b, step = self.b, ir.Constant(I32, abs(a.stride))
+        top = ir.Constant(I32, (1 << 31) - 1 if signed else (1 << 32) - 1)
+        bottom = ir.Constant(I32, 1 << 31 if signed else 0)
+        left = b.udiv(b.sub(top, a.ir) if a.stride > 0 else b.sub(a.ir, bottom), step)
+        last = ir.Constant(I32, self.width - 1)
+        least = b.select(b.icmp_unsigned("<", left, last), left, last)
+        return b.add(least, ir.Constant(I32, 1))
 
     def trunc(self, a: Value, bits: int) -> Value:
         to = Type("b", bits)

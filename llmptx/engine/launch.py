@@ -309,7 +309,8 @@ class _Worker:
         self.copies = np.zeros(rings * context.COPY_WORDS, np.int64)
         self.dummy = np.zeros(64, np.uint8)
         self.findings = np.zeros(ROOM * context.FINDING_WORDS, np.int64)
-        self.races = np.zeros(2 * shared.size + 2, np.int64) if arena.shadow else np.zeros(2, np.int64)
+        bytes4 = -(-shared.size // 4)
+        self.races = np.zeros(10 * bytes4 + 2 if arena.shadow else 2, np.int64)
         self.warp_epochs = np.zeros(-(-kernel.threads // 32), np.int64)
         self.words = np.zeros(len(context.WORDS), np.int64)
         self.keep: tuple[Any, ...] = ()
@@ -332,6 +333,8 @@ class _Worker:
             arena_size=arena.size,
             shadow=arena.shadow,
             races=self.races.ctypes.data,
+            writers=self.races.ctypes.data + 64 * bytes4,
+            readers=self.races.ctypes.data + 72 * bytes4,
             findings=self.findings.ctypes.data,
             room=ROOM,
             epoch=1,
@@ -390,6 +393,8 @@ class _Worker:
             fail_kind=0,
             found=0,
             global_races=races,
+            global_writers=races + 16 * arena.size,
+            global_readers=races + 18 * arena.size,
             time=time,
             launch_time=time,
             block_rows=rows.ctypes.data,

@@ -139,7 +139,7 @@ class _Lowering(Masks):
         self.waits = {}
         self.told = {}
         self.symbols = []
-        self.slots = {}
+        self.slots, self.turns = {}, {}
         self.pending = {}
         self.resumes = []
         self.resumed = None
@@ -162,6 +162,8 @@ class _Lowering(Masks):
         self.prepare_stack()
         for name, type in self.program.registers.items():
             self.slots[name] = b.alloca(self._storage(name, type), name=name.replace("%", ""))
+            if name in self.shapes and self.shapes[name].wrap:
+                self.turns[name] = b.alloca(I32)
         for index in self.flow.order:
             if self._soft_entry(index):
                 self.pending[index] = b.alloca(self._mask_type())

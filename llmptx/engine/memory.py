@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 PAGE = mmap.PAGESIZE
 GUARD = 1 << 20
 ADDRESSABLE, INITIALISED, READ_ONLY = 1, 2, 4
-RACE_BYTES = 16  # of shadow for a byte
+RACE_BYTES = 20  # of shadow for a byte: 16 of its own, and two words for every four
 RACE_LIMIT = 1 << 42  # of addresses
 _NONE, _READ_WRITE = 0, 3
 _PRIVATE_ANONYMOUS_NORESERVE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000

@@ -1,7 +1,7 @@
 """Races in global memory within a launch, as LLVM text for the sanitizer.
 
-Two words stand for every byte of the arena, as for shared memory (`sanitizer`): last writer, last readers.
-In place of the
+Two words stand for every four bytes of the arena, or for every byte of those that were taken apart, as for
+shared memory (`sanitizer`): last writer, last readers. In place of the
 barrier epoch they hold a time, which passes at every block, barrier and strong access (an atomic, or one
 that is volatile or names an order). Blocks run one after the other, and accesses of two of them are ordered
 only where the first made a strong access of global memory afterwards and the second one before: by which
@@ -216,18 +216,19 @@ timed:
   %mine1 = or i64 %mine0, %me
   %mine = or i64 %mine1, %flag
   %size64 = zext i32 %size to i64
-  %first = mul i64 %rel, 16
-  %place = add i64 %globals, %first
-  %entries = inttoptr i64 %place to ptr
   %hasvalue = icmp ne ptr %value, null
+{word("launched", "launch_time")}{word("writers", "global_writers")}{word("readers", "global_readers")}
   br label %bytes
 bytes:
   %k = phi i64 [ 0, %timed ], [ %k1, %next ]
   %bad = phi i64 [ 0, %timed ], [ %bad1, %next ]
-  %kk = mul i64 %k, 2
-  %kr = add i64 %kk, 1
-  %wp = getelementptr i64, ptr %entries, i64 %kk
-  %rp = getelementptr i64, ptr %entries, i64 %kr
+  %kat = add i64 %rel, %k
+  %kleft = sub i64 %size64, %k
+  %unit = call {{ ptr, ptr, i64 }} @san_unit(i64 %writers, i64 %readers, i64 %globals, i64 %kat, i64 %kleft,
+  i64 %launched, i64 %time)
+  %wp = extractvalue {{ ptr, ptr, i64 }} %unit, 0
+  %rp = extractvalue {{ ptr, ptr, i64 }} %unit, 1
+  %wide = extractvalue {{ ptr, ptr, i64 }} %unit, 2
   %w = load i64, ptr %wp
   %r = load i64, ptr %rp
   br i1 %loads, label %reads, label %writes
@@ -242,11 +243,9 @@ writes:
   br i1 %hasvalue, label %compare, label %ask
 compare:
   %vp = getelementptr i8, ptr %value, i64 %k
-  %v = load i8, ptr %vp
   %oa = add i64 %address, %k
   %op = inttoptr i64 %oa to ptr
-  %o = load i8, ptr %op
-  %equal = icmp eq i8 %v, %o
+  %equal = call i1 @san_equal(ptr %vp, ptr %op, i64 %wide)
   br i1 %equal, label %next, label %ask
 ask:
   %wbad0 = call i64 @san_unordered(ptr %ctx, i64 %w, i1 %strong, i32 %thread)
@@ -259,7 +258,7 @@ next:
   %now = phi i64 [ %rbad, %reads ], [ 0, %compare ], [ %wbad, %ask ]
   %none = icmp eq i64 %bad, 0
   %bad1 = select i1 %none, i64 %now, i64 %bad
-  %k1 = add i64 %k, 1
+  %k1 = add i64 %k, %wide
   %more = icmp ult i64 %k1, %size64
   br i1 %more, label %bytes, label %done
 done:
@@ -316,5 +315,86 @@ begin:
 }}
 """
 
-# Needs @san_report and @san_conflict.
+SPLIT = 1 << 15  # in a writer's word: its four bytes have words of their own, since the time it names
+
+# The words of the memory at `at`, and how many bytes they stand for: of four bytes where the access has them
+# all and they were not taken apart, else of one. since: the time from which entries count.
+UNIT = f"""
+define {{ ptr, ptr, i64 }} @san_unit(i64 %writers, i64 %readers, i64 %bytes, i64 %at, i64 %left, i64 %since,
+i64 %now) {{
+  %four = and i64 %at, -4
+  %words = shl i64 %four, 1
+  %wa = add i64 %writers, %words
+  %wp = inttoptr i64 %wa to ptr
+  %ra = add i64 %readers, %words
+  %rp = inttoptr i64 %ra to ptr
+  %w = load i64, ptr %wp
+  %flag = and i64 %w, {SPLIT}
+  %was = icmp ne i64 %flag, 0
+  %time = lshr i64 %w, 32
+  %low = and i64 %since, 4294967295
+  %recent = icmp uge i64 %time, %low
+  %split = and i1 %was, %recent
+  %place = shl i64 %at, 4
+  %ba = add i64 %bytes, %place
+  %bp = inttoptr i64 %ba to ptr
+  %bp1 = getelementptr i64, ptr %bp, i64 1
+  %own0 = insertvalue {{ ptr, ptr, i64 }} undef, ptr %bp, 0
+  %own1 = insertvalue {{ ptr, ptr, i64 }} %own0, ptr %bp1, 1
+  %own = insertvalue {{ ptr, ptr, i64 }} %own1, i64 1, 2
+  br i1 %split, label %single, label %together
+single:
+  ret {{ ptr, ptr, i64 }} %own
+together:
+  %odd = and i64 %at, 3
+  %aligned = icmp eq i64 %odd, 0
+  %enough = icmp uge i64 %left, 4
+  %whole = and i1 %aligned, %enough
+  br i1 %whole, label %all, label %part
+all:
+  %all0 = insertvalue {{ ptr, ptr, i64 }} undef, ptr %wp, 0
+  %all1 = insertvalue {{ ptr, ptr, i64 }} %all0, ptr %rp, 1
+  %all2 = insertvalue {{ ptr, ptr, i64 }} %all1, i64 4, 2
+  ret {{ ptr, ptr, i64 }} %all2
+part:
+  %r = load i64, ptr %rp
+  %kept = select i1 %was, i64 0, i64 %w
+  %pairs = shl i64 %four, 4
+  %fa = add i64 %bytes, %pairs
+  %fp = inttoptr i64 %fa to ptr
+  br label %copy
+copy:
+  %i = phi i64 [ 0, %part ], [ %i2, %copy ]
+  %i1 = or i64 %i, 1
+  %to.w = getelementptr i64, ptr %fp, i64 %i
+  %to.r = getelementptr i64, ptr %fp, i64 %i1
+  store i64 %kept, ptr %to.w
+  store i64 %r, ptr %to.r
+  %i2 = add i64 %i, 2
+  %more = icmp ult i64 %i2, 8
+  br i1 %more, label %copy, label %mark
+mark:
+  %stamp = shl i64 %now, 32
+  %entry = or i64 %stamp, {SPLIT + 1}
+  store i64 %entry, ptr %wp
+  ret {{ ptr, ptr, i64 }} %own
+}}
+
+define i1 @san_equal(ptr %a, ptr %b, i64 %size) {{
+  %wide = icmp eq i64 %size, 4
+  br i1 %wide, label %four, label %one
+four:
+  %a4 = load i32, ptr %a, align 1
+  %b4 = load i32, ptr %b, align 1
+  %same4 = icmp eq i32 %a4, %b4
+  ret i1 %same4
+one:
+  %a1 = load i8, ptr %a
+  %b1 = load i8, ptr %b
+  %same1 = icmp eq i8 %a1, %b1
+  ret i1 %same1
+}}
+"""
+
+# Needs @san_report, @san_conflict and UNIT.
 TEXT = _UNORDERED + _READER + _WRITER + _GLOBAL + _HAND + _BEGIN

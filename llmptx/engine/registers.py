@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from llmptx.engine.access import Address, space_name
 from llmptx.engine.constants import vector_type
-from llmptx.engine.emit import I1, I8, I64, IR, PTR, Value, canonical, scalar_type
+from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Value, canonical, scalar_type
 from llmptx.engine.matrix import ROOM
 from llmptx.engine.trace import ROOM as TOLD
 from llmptx.engine.trace import Tracing
@@ -25,6 +25,7 @@ class Registers(Tracing):
     """Adds slots in the function's frame, which its builder gives room."""
 
     shapes: dict[str, Value]
+    turns: dict[str, IR]
     symbols: list[str]
     cached: dict[Any, IR]
 
@@ -34,7 +35,9 @@ class Registers(Tracing):
         if shape.const is not None:
             return self.const(type, shape.const)
         loaded = self.b.load(self.slots[register], typ=self._storage(register, type))
-        return Value(type, shape.kind, loaded, shape.stride, shape.mult if self.width > 1 else 1)
+        turn = self.b.load(self.turns[register], typ=I32) if shape.wrap else None
+        mult = shape.mult if self.width > 1 else 1
+        return Value(type, shape.kind, loaded, shape.stride, mult, wrap=shape.wrap, turn=turn)
 
     def write(self, register: str, value: Value) -> None:
         type = canonical(self.program.registers[register])
@@ -49,6 +52,16 @@ class Registers(Tracing):
             old = self.b.load(slot, typ=self._storage(register, type))
             new = self.b.select(self.mask, new, old)
         self.b.store(new, slot)
+        if shape.wrap:
+            turn = value.turn
+            if self.predicate is not None:
+                turn = self.b.select(self.predicate.ir, turn, self.b.load(self.turns[register], typ=I32))
+            self.b.store(turn, self.turns[register])
+
+    def homes(self, register: str) -> list[tuple[IR, ir.Type]]:
+        """Where all that a register holds is, with types."""
+        home = [(self.slots[register], self._storage(register, self.program.registers[register]))]
+        return home + ([(self.turns[register], I32)] if register in self.turns else [])
 
     def _storage(self, name: str, type: Type) -> ir.Type:
         shape = self.shapes.get(name)

@@ -188,6 +188,8 @@ class Rounds(Cuts):
         self.start_stack()
         for name in self.flow.blocks[self.flow.order[0]].live_in:
             b.store(self._garbage(name), self.slots[name])
+            if name in self.turns:
+                b.store(ir.Constant(I32, self.width), self.turns[name])
         self.dispatch = self.b.block
 
     def _dispatch(self) -> None:

@@ -447,7 +447,7 @@ class Shapes(Rows):
         if partial or self.flow.keeps_others(register, self.current):
             value = Value(value.type, "v")
         old = self.shapes.get(register)
-        new = replace(value, ir=None) if old is None else join(old, value)
+        new = replace(value, ir=None, turn=None) if old is None else join(old, value)
         if self.predicate is not None and new.const is not None:
             new = replace(new, const=None)
         if new != old:
@@ -496,9 +496,7 @@ class Shapes(Rows):
     def load(self, space: str | None, type: Type, address: Address, count: int = 1) -> Any:
         machine = canonical(type)
         pointer = self.generic(space_name(space) or address.space, address.value)
-        loaded = [
-            Value(machine, "u" if pointer.kind == "u" and not self.check else "v") for _ in range(count)
-        ]
+        loaded = [Value(machine, "u" if pointer.kind == "u" else "v") for _ in range(count)]
         return loaded[0] if count == 1 else loaded
 
     def store(self, space: str | None, type: Type, address: Address, value: Any, count: int = 1) -> None:
@@ -533,7 +531,7 @@ class Shapes(Rows):
 
 def join(a: Value, b: Value) -> Value:
     """The shape that holds both."""
-    if "v" in (a.kind, b.kind) or a.stride != b.stride:
+    if "v" in (a.kind, b.kind) or (a.stride, a.wrap) != (b.stride, b.wrap):
         return Value(a.type, "v")
     const = a.const if a.const == b.const else None
-    return Value(a.type, a.kind, None, a.stride, min(a.mult, b.mult), const)
+    return Value(a.type, a.kind, None, a.stride, min(a.mult, b.mult), const, a.wrap)

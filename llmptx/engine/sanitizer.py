@@ -3,9 +3,10 @@ memory (`races` has those in global memory).
 
 A shadow byte stands for every byte of the arena (1 addressable, 2 initialised, 4 read-only); two words
 stand for every
-byte of shared memory: its last writer and its last readers since the last barrier. A word is
+four bytes of shared memory, and for every byte of those that were taken apart: last writer and last readers
+since the last barrier. A word is
 epoch << 32 | warp epoch << 16 | flags | thread + 1; an entry of an earlier epoch is as good as none, so
-nothing is ever cleared.
+nothing is ever cleared. `warps` does for whole warps, where all is well, what is done here lane by lane.
 An access that is out of bounds is reported and not made: loads give zero.
 """
 
@@ -225,17 +226,18 @@ racing.weak:
   %aflag = select i1 %strong, i64 16384, i64 0
   %keepflag = select i1 %strong, i64 -1, i64 -16385
   %mine = or i64 %mine1, %aflag
-  %roff = mul i64 %srel, 16
-  %raddr = add i64 %races, %roff
-  %r = inttoptr i64 %raddr to ptr
+{word("wtable", "writers")}{word("rtable", "readers")}
   br label %bytes.loop
 bytes.loop:
   %k = phi i64 [ 0, %racing.weak ], [ %k1, %next ]
   %bad0 = phi i64 [ 0, %racing.weak ], [ %bad2, %next ]
-  %kk = mul i64 %k, 2
-  %wp = getelementptr i64, ptr %r, i64 %kk
-  %kr = add i64 %kk, 1
-  %rp = getelementptr i64, ptr %r, i64 %kr
+  %kat = add i64 %srel, %k
+  %kleft = sub i64 %size64, %k
+  %unit = call {{ ptr, ptr, i64 }} @san_unit(i64 %wtable, i64 %rtable, i64 %races, i64 %kat, i64 %kleft,
+  i64 %epoch, i64 %epoch)
+  %wp = extractvalue {{ ptr, ptr, i64 }} %unit, 0
+  %rp = extractvalue {{ ptr, ptr, i64 }} %unit, 1
+  %wide = extractvalue {{ ptr, ptr, i64 }} %unit, 2
   %w = load i64, ptr %wp
   %wc0 = call i1 @san_conflict(i64 %w, i64 %epoch, i64 %we, i32 %thread)
   %wat = and i64 %w, 16384
@@ -249,11 +251,9 @@ maybe:
   br i1 %hasvalue, label %compare, label %yeswrite
 compare:
   %vp = getelementptr i8, ptr %value, i64 %k
-  %v = load i8, ptr %vp
   %ka = add i64 %address, %k
   %op = inttoptr i64 %ka to ptr
-  %o = load i8, ptr %op
-  %equal = icmp eq i8 %v, %o
+  %equal = call i1 @san_equal(ptr %vp, ptr %op, i64 %wide)
   br i1 %equal, label %nowrite, label %yeswrite
 yeswrite:
   %whom = and i64 %w, 4095
@@ -325,7 +325,7 @@ setreader:
 next:
   %bad2 = phi i64 [ %wbad, %wr ], [ %bad1, %setmany ], [ %bad1, %later ], [ %bad1, %samee ], [ %bad1,
   %setlanes ], [ %bad1, %setreader ]
-  %k1 = add i64 %k, 1
+  %k1 = add i64 %k, %wide
   %kmore = icmp ult i64 %k1, %size64
   br i1 %kmore, label %bytes.loop, label %done
 done:
@@ -499,7 +499,12 @@ def _moves(load: str, load_kind: int, store: str, store_kind: int) -> str:
 _ACCESS = (
     _moves("san_load", 0, "san_store", 1) + _moves("san_load_strong", 3, "san_store_strong", 4) + _ATOMIC
 )
-TEXT = DECLARATIONS + _REPORT + _CONFLICT + races.TEXT + _CHECK + _ACCESS + _BLOCK
+# As @san_atomic, for a load that is made afterwards.
+_GRANTED = "".join(
+    _ATOMIC.replace("san_atomic", name).replace("i32 %size, i32 2,", f"i32 %size, i32 {kind},")
+    for name, kind in (("san_granted", 0), ("san_granted_strong", 3))
+)
+TEXT = DECLARATIONS + _REPORT + _CONFLICT + races.UNIT + races.TEXT + _CHECK + _ACCESS + _GRANTED + _BLOCK
 ENTRIES = (
     "san_report",
     "san_load",
@@ -507,5 +512,7 @@ ENTRIES = (
     "san_load_strong",
     "san_store_strong",
     "san_atomic",
+    "san_granted",
+    "san_granted_strong",
     "san_block",
 )
