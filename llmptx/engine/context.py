@@ -38,6 +38,8 @@ WORDS = (
     "found",
     "room",
     "epoch",  # counts barriers and blocks
+    "reserved",  # address of initialised shared memory: the system's own, if the code asks for it
+    "reserved_size",
     "warp_epochs",  # address of an i64 for every warp
     "local_stride",
     "local_size",

@@ -14,10 +14,22 @@ from llmptx import isa
 from llmptx.engine.functions import STACK_OPCODES, CallParts, Functions, call_parts, functions_of, signature
 from llmptx.engine.parameters import local_modifiers, place_local, settle
 from llmptx.engine.printing import VPRINTF, vprintf_operands
-from llmptx.engine.program import SPECIAL, Call, Frame, Ins, Mark, Placed, Program, Return, up
+from llmptx.engine.program import (
+    RESERVED,
+    RESERVED_BYTES,
+    SPECIAL,
+    Call,
+    Frame,
+    Ins,
+    Mark,
+    Placed,
+    Program,
+    Return,
+    up,
+)
 from llmptx.isa.form import Matched, Modifiers
 from llmptx.ptx import ast
-from llmptx.ptx.ast import Addr, Group, Instruction, Not, Operand, Pair, Reg, Sink, Span, Sym, Vec
+from llmptx.ptx.ast import Addr, Group, Instruction, Int, Not, Operand, Pair, Reg, Sink, Span, Sym, Vec
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import Type
 
@@ -161,6 +173,20 @@ class _Flattener:
         program.shared[name] = Placed(variable, program.shared_size)
         program.shared_size += variable.size
 
+    def _reserved(self, reg: Reg) -> Operand:
+        """The start, end or size of the system's part of the shared window, or a place in it (PTX ISA 10)."""
+        program = self.program
+        places = {"begin": 0, "end": RESERVED_BYTES, "0": 0, "1": RESERVED_BYTES // 2}
+        which = reg.name.removeprefix(RESERVED)
+        if which == "cap":
+            return Int(RESERVED_BYTES, span=reg.span)
+        if which not in places:
+            raise PtxError(f"register {reg.name} is a special register the engine does not have", reg.span)
+        if program.reserved is None:
+            self._place_shared(RESERVED, ast.Variable("shared", Type("b", 8), RESERVED, (RESERVED_BYTES,)))
+            program.reserved = program.shared[RESERVED].offset
+        return Sym(RESERVED, places[which], span=reg.span)
+
     # instructions
 
     def _instruction(self, instruction: Instruction, names: dict[str, str], returns: str | None) -> None:
@@ -195,6 +221,8 @@ class _Flattener:
 
     def _operand(self, operand: Operand, names: dict[str, str]) -> Operand:
         match operand:
+            case Reg(name) if name.startswith(RESERVED) and name not in names:
+                return self._reserved(operand)
             case Reg():
                 return self._whole(self._reg(operand, names))
             case Not(reg):
@@ -284,6 +312,8 @@ class _Flattener:
         function = self.functions.bodies.get(name)
         if function is None and name == "vprintf":
             self._vprintf(parts, span)
+        elif function is None and name == "__assertfail":
+            self._emit(Instruction("trap", (), (), None, span))
         elif function is None and self.frame and self.frame.function.name in self.functions.addressed:
             # Only a pointer leads here, perhaps never: nvcc puts destructors that call free in every vtable.
             self._emit(Instruction("trap", (), (), None, span))

@@ -23,6 +23,7 @@ from llmptx.engine.compile import Compiled
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area, Arena
 from llmptx.engine.printing import HELPER, Printer
 from llmptx.engine.profile import Counter, Profile
+from llmptx.engine.program import RESERVED_BYTES
 from llmptx.engine.threads import Scheduler
 from llmptx.engine.trace import Step, Tracer
 from llmptx.ptx import ast
@@ -337,6 +338,8 @@ class _Worker:
             readers=self.races.ctypes.data + 72 * bytes4,
             findings=self.findings.ctypes.data,
             room=ROOM,
+            reserved=shared.start + (kernel.program.reserved or 0),
+            reserved_size=0 if kernel.program.reserved is None else RESERVED_BYTES,
             epoch=1,
             warp_epochs=self.warp_epochs.ctypes.data,
             local_stride=_local_stride(kernel),
@@ -464,7 +467,7 @@ class _Worker:
                 "timeout",
                 "the instruction budget ran out in this loop: it may never end",
             ),
-            context.FAIL_TRAP: ("crash", "trap was executed"),
+            context.FAIL_TRAP: ("crash", "trap was executed, which is what a failed assert ends in, too"),
             context.FAIL_STACK: (
                 "resource-limit",
                 f"the thread's stack of {context.STACK_BYTES} bytes has no room for this: a recursion is too "

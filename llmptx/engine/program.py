@@ -112,6 +112,7 @@ class Program:
     slots                     call parameters that live in registers: size by offset
     functions                 the number that stands for a function's address
     frames                    functions that are not inlined
+    reserved                  where in the shared window what the system keeps for itself begins, if code asks
     """
 
     entry: ast.Function
@@ -129,6 +130,7 @@ class Program:
     frames: dict[str, Frame] = field(default_factory=dict)
     moves_stack: bool = False
     dynamic_shared: str = ""
+    reserved: int | None = None
     shared_size: int = 0
     local_size: int = 0
     param_size: int = 0
@@ -175,6 +177,8 @@ def _special() -> dict[str, Type]:
 
 
 SPECIAL = _special()
+# Shared memory that belongs to the system: cooperative groups keep their barriers in it.
+RESERVED, RESERVED_BYTES = "%reserved_smem_offset_", 1024
 
 
 def registers_of(operand: Operand) -> Iterator[str]:

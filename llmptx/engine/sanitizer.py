@@ -478,6 +478,11 @@ define void @san_block(ptr %ctx) noinline {{
   %at = add i64 %shadow, %rel
   %p = inttoptr i64 %at to ptr
   call void @llvm.memset.p0.i64(ptr %p, i8 1, i64 %size, i1 false)
+{word("system", "reserved")}{word("ssize", "reserved_size")}
+  %srel = sub i64 %system, %arena
+  %sat = add i64 %shadow, %srel
+  %sp = inttoptr i64 %sat to ptr
+  call void @llvm.memset.p0.i64(ptr %sp, i8 3, i64 %ssize, i1 false)
   ret void
 }}
 """

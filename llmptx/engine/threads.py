@@ -234,6 +234,14 @@ class Scheduler:
             if over >= 0:
                 self.arrived[number] = over
                 self._complete(groups)
+                if self.kernel.check and count == EVERYBODY and ended:
+                    pc = waits[groups[0][0]][1]
+                    return (
+                        "barrier-divergence",
+                        f"{ended} threads of the block have exited",
+                        pc,
+                        int(threads[0]),
+                    )
                 if len(groups) > 1 and (stuck := self._apart(groups)):
                     return stuck
         return None

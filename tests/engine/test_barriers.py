@@ -433,6 +433,31 @@ def test_a_trap_ends_the_launch_and_says_whose_it_was(way: Any) -> None:
     assert (found.block, found.thread, found.lane) == ((1, 0, 0), (6, 0, 0), 6)
 
 
+ASSERTED = """
+setp.ne.u32 %p0, %gid, 70;
+@%p0 bra FINE;
+{ .param .b64 message, file, function; .param .b32 line; .param .b64 size;
+st.param.b64 [message], %in; st.param.b64 [file], %in; st.param.b32 [line], 7;
+st.param.b64 [function], %in; st.param.b64 [size], 1;
+call.uni __assertfail, (message, file, line, function, size);
+}
+FINE:
+st.global.u32 [%place], %gid;
+"""
+ASSERTFAIL = (
+    ".extern .func __assertfail(.param .b64 m, .param .b64 f, .param .b32 l, .param .b64 n, .param .b64 s);"
+)
+
+
+@way_of
+def test_an_assert_that_fails_ends_the_launch_like_a_trap(way: Any) -> None:
+    options: Any = {"grid": (2, 1, 1), "functions": ASSERTFAIL, "way": way}
+    found = only_finding(ASSERTED, np.zeros(128, np.uint32), 128, **options)
+    assert (found.kind, found.line) == ("crash", line_of(ASSERTED, "call.uni"))
+    assert (found.block, found.thread) == ((1, 0, 0), (6, 0, 0))
+    assert "assert" in found.message
+
+
 # barrier divergence
 
 WITHIN = """
@@ -467,6 +492,23 @@ def test_a_barrier_after_some_warps_have_ended_is_found_when_checked() -> None:
     for way in WAYS[1::2]:
         found = only_finding(EXITED, np.zeros(64, np.uint32), 64, way=way)
         assert (found.kind, found.line) == ("barrier-divergence", line_of(EXITED, "bar.sync"))
+
+
+EXITED_BEFORE_A_VOTE = """
+setp.ge.u32 %p0, %tid, 32;
+@%p0 ret;
+barrier.sync 0;
+barrier.red.popc.u32 %r0, 0, %p0;
+st.global.u32 [%place], %r0;
+"""
+
+
+def test_a_counting_barrier_after_some_warps_have_ended_is_found_when_checked() -> None:
+    for width, check in WAYS:
+        outcome = run(EXITED_BEFORE_A_VOTE, np.zeros(64, np.uint32), 64, way=(width, check))
+        found = [(f.kind, f.line) for f in outcome.findings]
+        due = ("barrier-divergence", line_of(EXITED_BEFORE_A_VOTE, "barrier.sync"))
+        assert found == ([due] if check else [])
 
 
 TWO_PLACES = """
@@ -507,6 +549,37 @@ def test_uniform_branches_around_barriers_are_none() -> None:
         for first in (0, 1):
             data = np.full(64, first, np.uint32)
             np.testing.assert_array_equal(answer(body, data, 64, way=way), np.arange(64))
+
+
+# shared memory of the system
+
+RESERVED = """
+mov.u32 %r1, %reserved_smem_offset_begin;
+mov.u32 %r2, %reserved_smem_offset_end;
+mov.u32 %r3, %reserved_smem_offset_cap;
+mov.u32 %r4, %reserved_smem_offset_1;
+mov.u32 %r5, mine;
+setp.ne.u32 %p0, %tid, 0;
+@%p0 bra END;
+atom.shared.add.u32 %r6, [%r4], 1;
+add.u32 %r7, %r1, %r3;
+setp.le.u32 %p1, %r1, %r4;
+setp.lt.and.u32 %p1, %r4, %r2, %p1;
+setp.eq.and.u32 %p1, %r7, %r2, %p1;
+sub.u32 %r8, %r5, %r1;
+setp.ge.and.u32 %p1, %r8, %r3, %p1;
+selp.u32 %r9, 1, 0, %p1;
+st.global.u32 [%place], %r9;
+END:
+"""
+
+
+@way_of
+def test_the_systems_shared_memory_is_beside_the_kernels_and_initialised(way: Any) -> None:
+    got = answer(
+        RESERVED, np.zeros(3, np.uint32), 3, block=(1, 1, 1), grid=(3, 1, 1), shared="mine[400]", way=way
+    )
+    np.testing.assert_array_equal(got, 1)
 
 
 # schedules

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,8 +14,7 @@ from hypothesis import strategies as st
 
 from llmptx.engine import compile_entry
 from llmptx.ptx import parse
-from llmptx.run.cpu import run_job
-from tests.engine import programs
+from tests.engine import fuzz
 from tests.engine.kernels import WAYS, answer, kernel, line_of, numbers, only_finding
 
 M32 = 0xFFFFFFFF
@@ -505,42 +506,6 @@ def test_special_registers_in_every_shape(grid: Any, block: Any, width: int) -> 
 
 # random programs
 
-THREADS = [1, 31, 32, 33, 64, 70]
-
-
-def data_for(random: Random, threads: int) -> np.ndarray:
-    few = [0, 1, 2, 3, 7, 500, 5000]
-    return np.array(
-        [random.choice([*few, random.getrandbits(32)]) for _ in range(threads + programs.DATA)], np.uint32
-    )
-
-
-def assert_all_ways_agree(text: str, want: np.ndarray, blocks: int, threads: int, data: np.ndarray) -> None:
-    for width, check in WAYS:
-        outcome = run_job(
-            programs.job(text, blocks, threads, data, width=width, check=check, budget=1_000_000)
-        )
-        assert outcome.status == "ok", (width, check, outcome.findings)
-        got = outcome.buffers["out"].reshape(want.shape)
-        np.testing.assert_array_equal(got, want, f"width {width}, check {check}:\n{text}")
-
-
-def check_structured(random: Random, meets: bool) -> None:
-    threads, blocks = random.choice(THREADS), random.choice([1, 2])
-    data = data_for(random, threads)
-    program = programs.Maker(random, meets, threads % 32 == 0).program()
-    want = programs.interpret(program, blocks, threads, data.tolist())
-    assert_all_ways_agree(programs.structured(program, threads), want, blocks, threads, data)
-
-
-def check_graph(random: Random, tangled: bool) -> None:
-    threads, blocks = random.choice(THREADS), random.choice([1, 2])
-    data = data_for(random, threads)
-    nodes = programs.graph(random, tangled)
-    want = programs.interpret_graph(nodes, blocks, threads, data.tolist())
-    assert_all_ways_agree(programs.graph_text(nodes), want, blocks, threads, data)
-
-
 randoms = st.randoms(use_true_random=False)
 few = settings(max_examples=6, deadline=None)
 
@@ -548,34 +513,50 @@ few = settings(max_examples=6, deadline=None)
 @few
 @given(randoms)
 def test_structured_programs_do_what_the_interpreter_does(random: Random) -> None:
-    check_structured(random, False)
+    assert not fuzz.difference(fuzz.structured(random, False))
 
 
 @few
 @given(randoms)
 def test_programs_whose_threads_exchange_values_do_what_the_interpreter_does(random: Random) -> None:
-    check_structured(random, True)
+    assert not fuzz.difference(fuzz.structured(random, True))
 
 
 @few
 @given(randoms)
 def test_graphs_of_blocks_do_what_the_interpreter_does(random: Random) -> None:
-    check_graph(random, False)
+    assert not fuzz.difference(fuzz.graph(random, False))
 
 
 @few
 @given(randoms)
 def test_tangled_graphs_do_what_the_interpreter_does(random: Random) -> None:
-    check_graph(random, True)
+    assert not fuzz.difference(fuzz.graph(random, True))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, 4000, 500))
 def test_thousands_of_programs(start: int) -> None:
-    for seed in range(start, start + 500):
-        random = Random(seed)
-        kind = seed % 4
-        if kind < 2:
-            check_structured(random, bool(kind))
-        else:
-            check_graph(random, kind == 3)
+    for number in range(start, start + 500):
+        case = fuzz.case(0, number)
+        assert not fuzz.difference(case), case.text
+
+
+def test_a_journal_tells_where_to_go_on(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    assert fuzz.run("parser", 3, 20, journal) == 0
+    first = journal.read_text()
+    assert fuzz.run("parser", 3, 20, journal) == 0
+    assert journal.read_text() == first
+    assert fuzz.run("parser", 3, 30, journal) == 0
+    assert journal.read_text().splitlines() == [
+        *first.splitlines(),
+        '{"fuzz": "parser", "seed": 3, "tried": 30}',
+    ]
+
+
+def test_a_difference_is_told() -> None:
+    case = fuzz.case(0, 0)
+    want = case.want.copy()
+    want[-1, -1] ^= 1
+    assert "1 words differ" in fuzz.difference(replace(case, want=want))
