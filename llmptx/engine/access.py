@@ -16,6 +16,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from llmptx.engine import constants, printing, warps
+from llmptx.engine.atomics import STRIDE, atom_text
 from llmptx.engine.constants import vector_type
 from llmptx.engine.context import INDEX
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Emit, Value, canonical, scalar_type, suffix
@@ -415,24 +416,37 @@ class Memory(Emit):
         return Value(Type("b", 32), "u" if self.width == 1 else "v", loaded)
 
     def atom(
-        self, space: str | None, op: str, type: Type, address: Address, b: Value, c: Value | None = None
-    ) -> Value:
+        self,
+        space: str | None,
+        op: str,
+        type: Type,
+        address: Address,
+        b: Any,
+        c: Value | None = None,
+        count: int = 1,
+    ) -> Any:
         pointer = self.generic(space_name(space) or address.space, address.value)
-        machine = canonical(type)
+        mask = self.bits(self.mask)
         if self.check:
-            mask = self._checked(
-                "san_atomic", pointer, [ir.Constant(I32, type.bytes), ir.Constant(I32, self.width)]
-            )
-        else:
-            mask = self.bits(self.mask)
-            self._spill("addresses", self.vector(pointer))
+            sizes = [ir.Constant(I32, type.bytes * count), ir.Constant(I32, self.width)]
+            mask = self._checked("san_atomic", pointer, sizes)
+        old = []
+        for i, value in enumerate([b] if count == 1 else b):
+            where = self.add(pointer, self.const(B64, i * type.bytes))
+            self._spill("addresses", self.vector(where))
+            old.append(self._atom(op, type, mask, value, c))
+        return old[0] if count == 1 else old
+
+    def _atom(self, op: str, type: Type, mask: IR, b: Value, c: Value | None) -> Value:
+        """At the addresses that are spilled."""
+        machine = canonical(type)
         helper = f"llmptx.atom.{op}.{type}.{self.width}"
         if helper not in self.extras:
-            self.extras[helper] = _atom_text(helper, op, type, self.width)
+            self.extras[helper] = atom_text(helper, op, type, self.width)
         kind = self.ir_type(machine, "v")
         first = self._spill("values", self.vector(b))
-        second = self._spill("values", self.vector(c if c is not None else b), 256)
-        old = self.b.gep(self.scratch["values"], [ir.Constant(I64, 512)], source_etype=I8)
+        second = self._spill("values", self.vector(c if c is not None else b), STRIDE)
+        old = self.b.gep(self.scratch["values"], [ir.Constant(I64, 2 * STRIDE)], source_etype=I8)
         self.call(helper, ir.VoidType(), [self.scratch["addresses"], mask, first, second, old])
         return Value(machine, "u" if self.width == 1 else "v", self.b.load(old, typ=kind, align=1))
 
@@ -444,7 +458,7 @@ def _native(verb: str, size: int) -> bool:
     Where it does not, LLVM writes out every lane: slow to compile, and no faster than a loop.
     """
     features = llvm.get_host_cpu_features()
-    return size >= 4 and bool(features.get("avx512f") or (verb == "gather" and features.get("avx2")))
+    return size in (4, 8) and bool(features.get("avx512f") or (verb == "gather" and features.get("avx2")))
 
 
 def _each_text(name: str, verb: str, size: int) -> str:
@@ -465,41 +479,4 @@ def _each_text(name: str, verb: str, size: int) -> str:
         "  %more = icmp ne i32 %less, 0\n  br i1 %more, label %lanes, label %out\n"
         "out:\n  ret void\n}\n"
         "declare i32 @llvm.cttz.i32(i32, i1)\n"
-    )
-
-
-def _atom_text(helper: str, op: str, type: Type, width: int) -> str:
-    """A loop over the active lanes: atomics of one warp happen one after the other, as on the device."""
-    machine = canonical(type)
-    t = str(scalar_type(machine))
-    size = machine.bytes
-    if op == "cas":
-        body = (
-            f"  %pair = cmpxchg ptr %p, {t} %b, {t} %c seq_cst seq_cst\n"
-            f"  %old = extractvalue {{ {t}, i1 }} %pair, 0\n"
-        )
-    else:
-        signed = {"min": "min" if type.signed else "umin", "max": "max" if type.signed else "umax"}
-        names = {"exch": "xchg", "inc": "uinc_wrap", "dec": "udec_wrap", **signed}
-        verb = {"add": "fadd", "exch": "xchg"}[op] if machine.is_float else names.get(op, op)
-        body = f"  %old = atomicrmw {verb} ptr %p, {t} %b seq_cst\n"
-    return (
-        f'define void @"{helper}"(ptr %addresses, i32 %mask, ptr %bs, ptr %cs, ptr %olds) noinline {{\n'
-        f"entry:\n  br label %lanes\n"
-        f"lanes:\n"
-        f"  %lane = phi i32 [ 0, %entry ], [ %lane1, %next ]\n"
-        f"  %shifted = lshr i32 %mask, %lane\n  %bit = trunc i32 %shifted to i1\n"
-        f"  br i1 %bit, label %go, label %next\n"
-        f"go:\n"
-        f"  %ap = getelementptr i64, ptr %addresses, i32 %lane\n  %a = load i64, ptr %ap\n"
-        f"  %p = inttoptr i64 %a to ptr\n"
-        f"  %byte = mul i32 %lane, {size}\n"
-        f"  %bp = getelementptr i8, ptr %bs, i32 %byte\n  %b = load {t}, ptr %bp, align 1\n"
-        f"  %cp = getelementptr i8, ptr %cs, i32 %byte\n  %c = load {t}, ptr %cp, align 1\n"
-        f"{body}"
-        f"  %op = getelementptr i8, ptr %olds, i32 %byte\n  store {t} %old, ptr %op, align 1\n"
-        f"  br label %next\n"
-        f"next:\n  %lane1 = add i32 %lane, 1\n  %more = icmp ult i32 %lane1, {width}\n"
-        f"  br i1 %more, label %lanes, label %out\n"
-        f"out:\n  ret void\n}}\n"
     )

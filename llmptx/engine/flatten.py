@@ -152,10 +152,6 @@ class _Flattener:
         place_local(self.program, self.frame, flat, variable)
 
     def _register(self, name: str, type: Type, vec: int) -> None:
-        if type.width > 64:
-            raise PtxError(
-                f"register {name.partition('@')[0]} is {type.width} bits wide; the engine runs up to 64"
-            )
         if vec == 1:
             self.program.registers[name] = type
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -123,10 +124,17 @@ class Counting(Calls):
         super().store(space, type, address, value, count)
 
     def atom(
-        self, space: str | None, op: str, type: Type, address: Address, b: Value, c: Value | None = None
-    ) -> Value:
-        self._accessed(space, type, address, 1)
-        return super().atom(space, op, type, address, b, c)
+        self,
+        space: str | None,
+        op: str,
+        type: Type,
+        address: Address,
+        b: Any,
+        c: Value | None = None,
+        count: int = 1,
+    ) -> Any:
+        self._accessed(space, type, address, count)
+        return super().atom(space, op, type, address, b, c, count)
 
     def _accessed(self, space: str | None, type: Type, address: Address, count: int) -> None:
         name = space_name(space) or address.space

@@ -166,7 +166,7 @@ def slot_register(program: Program, variable: str, offset: int, type: Type, span
 
 def _special() -> dict[str, Type]:
     u32, u64 = Type("u", 32), Type("u", 64)
-    names = {f"%{n}.{e}": u32 for n in ("tid", "ntid", "ctaid", "nctaid") for e in "xyz"}
+    names = {f"%{n}.{e}": u32 for n in ("tid", "ntid", "ctaid", "nctaid") for e in "xyzw"}
     names |= {f"%{n}": u32 for n in ("laneid", "warpid", "nwarpid", "smid", "nsmid", "clock", "clock_hi")}
     names |= {f"%lanemask_{n}": u32 for n in ("eq", "le", "lt", "ge", "gt")}
     names |= {

@@ -95,7 +95,7 @@ class Rows(Asynchronous):
                 assert type is not None
                 if spec.type == "own" and isinstance(operand, Reg):
                     type = self.program.registers.get(operand.name, type)
-                several = count > 1 or spec.count
+                several = (count > 1 and spec.type == "type") or spec.count
                 sources.append(self.fetch_list(operand, type) if several else self.fetch(operand, type))
         self.strong = not STRONG.isdisjoint(matched.instruction.modifiers)
         result = meaning(self, matched.modifiers, *sources)
@@ -113,6 +113,8 @@ class Rows(Asynchronous):
             self.commit(operand.second, result[1], PRED)
         elif spec.pair:
             self.commit(operand, result[0], type)
+        elif isinstance(operand, Sink):
+            return
         elif count > 1 or spec.count:
             assert isinstance(operand, Vec)
             for element, value in zip(operand.elements, result, strict=True):
@@ -503,9 +505,17 @@ class Shapes(Rows):
         self.generic(space_name(space) or address.space, address.value)
 
     def atom(
-        self, space: str | None, op: str, type: Type, address: Address, b: Value, c: Value | None = None
-    ) -> Value:
-        return Value(canonical(type), "v")
+        self,
+        space: str | None,
+        op: str,
+        type: Type,
+        address: Address,
+        b: Any,
+        c: Value | None = None,
+        count: int = 1,
+    ) -> Any:
+        old = Value(canonical(type), "v")
+        return old if count == 1 else [old] * count
 
     def matrix_memory(self) -> IR:
         return None

@@ -248,16 +248,18 @@ def to_bf16(e: Emitter, a: Value, rnd: Rounding = "rn") -> Value:
 def fma_bf16(e: Emitter, a: Value, b: Value, c: Value) -> Value:
     """a*b + c of bf16 values, rounded once, as the f32 to give to `to_bf16`.
 
-    Each step to a narrower format is made to odd (truncated, the last bit set if anything was lost), so that
-    the last rounding decides alone.
+    Each step to a narrower format is made to odd, so that the last rounding decides alone.
     """
     x, y, z = (e.fcast(from_bf16(e, bits), F64) for bits in (a, b, c))
     low, high = e.fma(x, y, z, "rm"), e.fma(x, y, z, "rp")
-    total = _to_odd(e, e.fma(x, y, z, "rz"), e.fcmp("one", low, high))
+    total = to_odd(e, e.fma(x, y, z, "rz"), e.fcmp("one", low, high))
     narrow = e.fcast(total, F32, "rz")
-    return _to_odd(e, narrow, e.fcmp("one", e.fcast(narrow, F64), total))
+    return to_odd(e, narrow, e.fcmp("one", e.fcast(narrow, F64), total))
 
 
-def _to_odd(e: Emitter, truncated: Value, inexact: Value) -> Value:
+def to_odd(e: Emitter, truncated: Value, inexact: Value) -> Value:
+    """A float that was rounded toward zero, its last bit set where it is inexact: rounding it again to fewer
+    bits is then as if rounded once.
+    """
     bits = bits_of(e, truncated)
     return e.bitcast(e.or_(bits, resized(e, inexact, e.type_of(bits).width)), e.type_of(truncated))

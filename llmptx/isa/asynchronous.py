@@ -13,6 +13,8 @@ from llmptx.isa.form import Modifiers, form
 from llmptx.ptx.types import PRED
 
 _SHARED = "space:shared|shared::cta"
+# A cluster is one block here: its shared memory is the block's own.
+_REMOTE = f"{_SHARED}|shared::cluster"
 _PREFETCH = "[.prefetch:L2::64B|L2::128B|L2::256B]"
 
 
@@ -87,8 +89,8 @@ def mbarrier_tx(e: Emitter, m: Modifiers, address: Address, count: Value) -> Non
 
 
 for _sem in ("", ".sem:relaxed.scope:cta|cluster"):
-    form(f"mbarrier.expect_tx{_sem}[.{_SHARED}].b64  [a], b:u32")(mbarrier_tx)
-    form(f"mbarrier.complete_tx{_sem}[.{_SHARED}].b64  [a], b:u32")(mbarrier_tx)
+    form(f"mbarrier.expect_tx{_sem}[.{_REMOTE}].b64  [a], b:u32")(mbarrier_tx)
+    form(f"mbarrier.complete_tx{_sem}[.{_REMOTE}].b64  [a], b:u32")(mbarrier_tx)
 
 
 def _arrive_rows(opcode: str, op: str) -> None:
@@ -107,6 +109,11 @@ def _arrive_rows(opcode: str, op: str) -> None:
         form(f"mbarrier.{opcode}{sem}[.{_SHARED}].b64  d:b64, [a]")(arrive)
         form(f"mbarrier.{opcode}{sem}[.{_SHARED}].b64  d:b64, [a], c:u32")(arrive)
         form(f"mbarrier.{opcode}.expect_tx{sem}[.{_SHARED}].b64  d:b64, [a], c:u32")(expecting)
+        # what a barrier of another block says is nobody's to read: the destination is _
+        remote = f"{sem}.space:shared::cluster.b64"
+        form(f"mbarrier.{opcode}{remote}  _, [a]")(arrive)
+        form(f"mbarrier.{opcode}{remote}  _, [a], c:u32")(arrive)
+        form(f"mbarrier.{opcode}.expect_tx{remote}  _, [a], c:u32")(expecting)
     for sem in ("", ".release.cta"):
         form(f"mbarrier.{opcode}.noComplete{sem}[.{_SHARED}].b64  d:b64, [a], c:u32")(arrive)
 

@@ -60,6 +60,21 @@ def set_(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value | None = None) -
     return _flag(e, m.dtype, _combined(e, m, _compared(e, m, m.stype, a, b), c))
 
 
+def set_bf16(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value | None = None) -> Value:
+    """1.0 as bf16 where the comparison, combined with c, holds; else 0."""
+    return _bf16_flag(e, _combined(e, m, _compared(e, m, m.stype, a, b), c))
+
+
+def _bf16_flag(e: Emitter, t: Value) -> Value:
+    return e.select(t, e.const(B16, 0x3F80), e.const(B16, 0))
+
+
+def set_of_bf16(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value | None = None) -> Value:
+    """All ones or 1.0 as bf16 where the comparison, combined with c, holds; else 0."""
+    t = _combined(e, m, _compared_bits(e, m, "bf16", a, b), c)
+    return _flag(e, m.dtype, t) if m.get("dtype") else _bf16_flag(e, t)
+
+
 def _flag(e: Emitter, type: Type, t: Value) -> Value:
     return e.select(t, e.const(type, 1 if type.is_float else -1), e.const(type, 0))
 
@@ -68,8 +83,12 @@ _FROM = "d:dtype, a:stype, b:stype"
 for _bool, _c in (("", ""), (".bool:and|or|xor", ", c:pred")):
     for _ops, _types in _KINDS.items():
         form(f"set.cmp:{_ops}{_bool}.dtype:u32|s32|f32|f16.stype:{_types}  {_FROM}{_c}")(set_)
+        form(f"set.cmp:{_ops}{_bool}.bf16.stype:{_types}  d:b16, a:stype, b:stype{_c}")(set_bf16)
     form(f"set.cmp:{_FLOAT_OPS}{_bool}[.ftz].dtype:u32|s32|f32|f16.stype:f32  {_FROM}{_c}")(set_)
     form(f"set.cmp:{_FLOAT_OPS}{_bool}[.ftz].dtype:u16|s16|u32|s32|f16.stype:f16  {_FROM}{_c}")(set_)
+    form(f"set.cmp:{_FLOAT_OPS}{_bool}.bf16.stype:f16|f32  d:b16, a:stype, b:stype{_c}")(set_bf16)
+    form(f"set.cmp:{_FLOAT_OPS}{_bool}.dtype:u16|s16|u32|s32.bf16  d:dtype, a:b16, b:b16{_c}")(set_of_bf16)
+    form(f"set.cmp:{_FLOAT_OPS}{_bool}.to:bf16.bf16  d:b16, a:b16, b:b16{_c}")(set_of_bf16)
 
 
 @form("selp.type:b16|b32|b64|u16|u32|u64|s16|s32|s64|f32|f64  d, a, b, c:pred")
@@ -117,17 +136,19 @@ def setp_x2(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value | None = None
 
 
 def set_x2(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value | None = None) -> Value:
-    """A flag a half: all ones, or 1.0 where the destination is f16x2."""
+    """A flag a half: all ones, or 1.0 where the destination is of floats."""
     pairs = zip(halves(e, a), halves(e, b), strict=True)
-    truth = (_combined(e, m, _compared_bits(e, m, "f16", x, y), c) for x, y in pairs)
-    true = e.const(B16, 0x3C00 if m.to == "f16x2" else 0xFFFF)
+    truth = (_combined(e, m, _compared_bits(e, m, m.format.removesuffix("x2"), x, y), c) for x, y in pairs)
+    true = e.const(B16, {"f16x2": 0x3C00, "bf16x2": 0x3F80}.get(m.to, 0xFFFF))
     low, high = (e.select(t, true, e.const(B16, 0)) for t in truth)
     return packed(e, low, high)
 
 
+_X2 = "d:b32, a:b32, b:b32"
 for _bool, _c in (("", ""), (".bool:and|or|xor", ", c:pred")):
     form(f"setp.cmp:{_FLOAT_OPS}{_bool}[.ftz].type:f16  p:pred, a, b{_c}")(setp_f16)
     form(f"setp.cmp:{_FLOAT_OPS}{_bool}.bf16  p:pred, a:b16, b:b16{_c}")(setp_bf16)
-    form(f"setp.cmp:{_FLOAT_OPS}{_bool}[.ftz].format:f16x2  p:pred|q, a:b32, b:b32{_c}")(setp_x2)
-    form(f"setp.cmp:{_FLOAT_OPS}{_bool}.format:bf16x2  p:pred|q, a:b32, b:b32{_c}")(setp_x2)
-    form(f"set.cmp:{_FLOAT_OPS}{_bool}[.ftz].to:f16x2|u32|s32.f16x2  d:b32, a:b32, b:b32{_c}")(set_x2)
+    form(f"setp.cmp:{_FLOAT_OPS}{_bool}[.ftz].format:f16x2  p:pred[|q], a:b32, b:b32{_c}")(setp_x2)
+    form(f"setp.cmp:{_FLOAT_OPS}{_bool}.format:bf16x2  p:pred[|q], a:b32, b:b32{_c}")(setp_x2)
+    form(f"set.cmp:{_FLOAT_OPS}{_bool}[.ftz].to:f16x2|u32|s32.format:f16x2  {_X2}{_c}")(set_x2)
+    form(f"set.cmp:{_FLOAT_OPS}{_bool}.to:bf16x2|u32|s32.format:bf16x2  {_X2}{_c}")(set_x2)

@@ -7,7 +7,9 @@ from llmptx.isa.arith import (
     B32,
     F16,
     F32,
+    F64,
     bits_of,
+    extended,
     flush_if,
     from_bf16,
     int_max,
@@ -20,6 +22,7 @@ from llmptx.isa.arith import (
     rectified,
     saturated,
     to_bf16,
+    to_odd,
 )
 from llmptx.isa.emitter import Emitter, Rounding, Value
 from llmptx.isa.form import Modifiers, form
@@ -173,9 +176,90 @@ def _to_bf16(e: Emitter, m: Modifiers, a: Value) -> Value:
     return e.select(infinite, e.or_(sign, e.const(B16, 0x7F7F)), result)
 
 
-@form("cvt[.ftz].to:f32.bf16  d:f32, a:b16")
+# bf16 and the other types, always rounded once
+
+
+_WHOLE = "u16|u32|u64|s16|s32|s64"
+
+
+@form(f"cvt[.{_RND}][.ftz].to:f32.bf16  d:f32, a:b16")
 def bf16_to_f32(e: Emitter, m: Modifiers, a: Value) -> Value:
+    """Exact, so a rounding changes nothing."""
     return flush_if(e, m.ftz, from_bf16(e, a))
+
+
+@form(f"cvt[.{_RND}].to:f64.bf16  d:f64, a:b16")
+def bf16_to_f64(e: Emitter, m: Modifiers, a: Value) -> Value:
+    """Exact, so a rounding changes nothing."""
+    return e.fcast(from_bf16(e, a), F64)
+
+
+@form(f"cvt[.{_RND}].to:f16.bf16  d:f16, a:b16")
+def bf16_to_f16(e: Emitter, m: Modifiers, a: Value) -> Value:
+    return e.fcast(from_bf16(e, a), F16, m.rnd or "rn")
+
+
+@form(f"cvt[.{_RND}].to:bf16.f16  d:b16, a:f16")
+def f16_to_bf16(e: Emitter, m: Modifiers, a: Value) -> Value:
+    return to_bf16(e, e.fcast(a, F32), m.rnd or "rn")
+
+
+@form(f"cvt.{_RND}.to:bf16.f64  d:b16, a:f64")
+def f64_to_bf16(e: Emitter, m: Modifiers, a: Value) -> Value:
+    narrow = e.fcast(a, F32, "rz")
+    inexact = e.fcmp("one", e.fcast(narrow, F64), a)
+    return to_bf16(e, to_odd(e, narrow, inexact), m.rnd)
+
+
+@form(f"cvt[.{_RNI}].to:bf16.bf16  d:b16, a:b16")
+def bf16_to_bf16(e: Emitter, m: Modifiers, a: Value) -> Value:
+    """To an integral value where a rounding is given."""
+    return to_bf16(e, e.fround(from_bf16(e, a), _TO_INTEGER[m.rnd])) if m.rnd else a
+
+
+@form(f"cvt.{_RNI}.dtype:{_WHOLE}.bf16  d:dtype, a:b16")
+def bf16_to_int(e: Emitter, m: Modifiers, a: Value) -> Value:
+    """Clamped always. NaN gives 0, or to 64 bits the top bit alone."""
+    wide = e.fround(from_bf16(e, a), _TO_INTEGER[m.rnd])
+    result = e.ftoi(wide, m.dtype.bits, m.dtype.signed)
+    if m.dtype.bits < 64:
+        return result
+    return e.select(is_nan(e, wide), like(e, result, 1 << 63), result)
+
+
+@form(f"cvt.{_RND}.to:bf16.atype:{_WHOLE}  d:b16, a:atype")
+def int_to_bf16(e: Emitter, m: Modifiers, a: Value) -> Value:
+    wide = extended(e, a, max(m.atype.bits, 32), m.atype.signed)
+    narrow = e.itof(wide, F32, m.atype.signed, "rz")
+    back = e.ftoi(narrow, max(m.atype.bits, 32), m.atype.signed)
+    return to_bf16(e, to_odd(e, narrow, e.icmp("ne", back, wide)), m.rnd)
+
+
+# packed integers
+
+
+@form("cvt.pack.sat.to:u16|s16.s32  d:b32, a:s32, b:s32")
+def pack(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
+    """a above b, each clamped to 16 bits."""
+    return _packed_pair(e, m, a, b)
+
+
+@form("cvt.pack.sat.to:u2|s2|u4|s4|u8|s8.s32.b32  d:b32, a:s32, b:s32, c:b32")
+def pack_onto(e: Emitter, m: Modifiers, a: Value, b: Value, c: Value) -> Value:
+    """b lowest, then a, each clamped to the type; above them c's low bits."""
+    size = int(m.to[1:])
+    return e.or_(_packed_pair(e, m, a, b), e.shl(c, e.const(B32, 2 * size)))
+
+
+def _packed_pair(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
+    size = int(m.to[1:])
+    low, high = _range(Type("s" if m.to[0] == "s" else "u", size))
+    field = e.const(B32, (1 << size) - 1)
+    first, second = (
+        e.and_(int_max(e, int_min(e, x, like(e, x, high), True), like(e, x, low), True), field)
+        for x in (a, b)
+    )
+    return e.or_(e.shl(first, e.const(B32, size)), second)
 
 
 @form("cvt.rna[.satfinite].tf32.f32  d:b32, a:f32")

@@ -107,9 +107,20 @@ class Emitter(Protocol):
     def load(self, space: str, type: Type, address: Address, count: int = 1) -> Value: ...
     def store(self, space: str, type: Type, address: Address, value: Value, count: int = 1) -> None: ...
     def atom(
-        self, space: str, op: str, type: Type, address: Address, b: Value, c: Value | None = None
+        self,
+        space: str,
+        op: str,
+        type: Type,
+        address: Address,
+        b: Value,
+        c: Value | None = None,
+        count: int = 1,
     ) -> Value:
-        """Returns the old value. op: add min max and or xor exch cas inc dec; c is cas's new value."""
+        """Returns the old value. op: add min max and or xor exch cas inc dec; c is cas's new value.
+
+        Where `count` > 1, of that many elements side by side, each by itself: b and the result are lists.
+        bf16 values are b16.
+        """
 
     def offset(self, address: Address, a: Value) -> Address:
         """a bytes further on; a is b64."""
@@ -173,6 +184,9 @@ class Emitter(Protocol):
 
     def match(self, mode: str, a: Value, mask: Value) -> tuple[Value, Value]:
         """any: (b32 mask, unused); all: (b32 mask, pred)."""
+
+    def elect(self, mask: Value) -> tuple[Value, Value]:
+        """(b32 number of the elected lane, pred whether it is this one)."""
 
     def redux(self, op: str, a: Value, signed: bool, mask: Value) -> Value: ...
     def activemask(self) -> Value: ...

@@ -10,10 +10,10 @@ Modifiers stand in order. `.x` is a literal, `.name:a|b` a choice, brackets make
 in `type` are parsed as types. An operand is `name`, `name:T` where T is a type, a type modifier's name, or
 `wide` (twice the width of `type`), or `pred`; without `:T` it has the type of the modifier `type`.
 `name:T*4` is a vector of four registers in braces, a list to the row; `name:own` a b32 or a predicate, as its
-register is declared; `4|8` one of these constants. `[a]` is a memory operand in the space of the modifier
-`space`, `[b:global]` one in a space of its own, `(a)` a group, `label` a code label, `imm` an integer
-constant. Destinations are the operands named d, p or q, and come first; `d[|p]` may be a pair and `d|p` must
-be one, its second always a predicate: such a row returns both.
+register is declared; `4|8` one of these constants; `_` that and nothing else. `[a]` is a memory operand in
+the space of the modifier `space`, `[b:global]` one in a space of its own, `(a)` a group, `label` a code
+label, `imm` an integer constant. Destinations are the operands named d, p or q, and come first; `d[|p]` may
+be a pair and `d|p` must be one, its second always a predicate: such a row returns both.
 
 Text whose modifiers stand in another order is understood too, as ptxas does: the types keep theirs, the rest
 may be shuffled.
@@ -36,6 +36,8 @@ _OPERAND = re.compile(
     r"\[(?P<memory>[a-z])(?::(?P<space>\w+))?\]|(?P<group>\([a-z]+\))|(?P<integers>\d+(\|\d+)*)\Z|"
     r"(?P<first>[a-z]\w*)(?::(?P<type>\w+))?(?:\*(?P<count>\d+))?(?:(?P<may>\[\|[pq](?::pred)?\])|(?P<must>\|[pq]))?\Z"
 )
+# Names of number formats, those included that no register has.
+_FORMAT = re.compile(r"(pred|[bsuf]\d+|bf16|tf32|u?e\dm\d)(x\d)?\Z")
 DESTINATIONS = ("d", "p", "q")
 _B32 = Type("b", 32)
 _SPACES = ("global", "shared", "local", "const", "param")
@@ -56,7 +58,7 @@ class Modifiers:
 
 @dataclass(frozen=True, slots=True)
 class OperandSpec:
-    """One operand of a row. `kind`: value, memory, group, label; `type` names a type or a modifier.
+    """One operand of a row. `kind`: value, memory, group, label, sink; `type` names a type or a modifier.
 
     `pair`: the row returns (this, pred), and the operand may be `d|p`; `must_pair`: it has to be.
     `count`: registers of a vector in braces, 0 where there are no braces. `type` of a memory operand: its
@@ -157,6 +159,8 @@ def _compile(
 
 
 def _operand(text: str, pattern: str) -> OperandSpec:
+    if text == "_":
+        return OperandSpec("_", "sink", "")
     match = _OPERAND.match(text)
     assert match, f"bad operand {text!r} in {pattern!r}"
     if match["memory"]:
@@ -230,15 +234,7 @@ def _ordered(row: Form, modifiers: tuple[str, ...]) -> str | None:
 @cache
 def _kind(name: str) -> str:
     """What a modifier keeps its place among, '' for nothing."""
-    return "type" if _is_type(name) else "space" if name.partition("::")[0] in _SPACES else ""
-
-
-def _is_type(name: str) -> bool:
-    try:
-        Type.parse(name)
-    except ValueError:
-        return False
-    return True
+    return "type" if _FORMAT.match(name) else "space" if name.partition("::")[0] in _SPACES else ""
 
 
 def modifier_values(row: Form, found: re.Match[str]) -> dict[str, Any]:
@@ -270,15 +266,18 @@ def _bind(row: Form, values: dict[str, Any], instruction: Instruction) -> Matche
 def _agrees(row: Form, spec: OperandSpec, type: Type | None, operand: Operand, vec: str | None) -> bool:
     """Whether the operand can stand here by its syntax; what the names in it are declared as is not asked."""
     if type is None:
-        return isinstance(operand, {"memory": Addr, "group": Group, "label": Sym}[spec.kind])
+        return isinstance(operand, {"memory": Addr, "group": Group, "label": Sym, "sink": Sink}[spec.kind])
     if spec.must_pair or isinstance(operand, Pair):
         return spec.pair and isinstance(operand, Pair)
     if spec.count:
         return _is_vector(operand, spec.count)
+    if isinstance(operand, Sink):
+        return spec.destination and row.opcode in ("atom", "mbarrier")
+    vec = vec if spec.type == "type" else None
     if vec or isinstance(operand, Vec):
         return _agrees_vector(row, type, operand, vec)
     if spec.destination:
-        return isinstance(operand, Reg) or (isinstance(operand, Sink) and row.opcode in ("atom", "mbarrier"))
+        return isinstance(operand, Reg)
     return _agrees_source(row, spec, type, operand)
 
 
@@ -305,7 +304,7 @@ def _agrees_source(row: Form, spec: OperandSpec, type: Type, operand: Operand) -
     if isinstance(operand, Int):
         return not type.is_float
     if isinstance(operand, Float):
-        return type.is_float or (row.opcode == "mov" and type.kind == "b")
+        return type.is_float or (type.kind == "b" and type.bits == operand.width)
     if isinstance(operand, Not):
         return type == PRED
     if isinstance(operand, Sym):

@@ -55,6 +55,20 @@ def fence(e: Emitter, m: Modifiers) -> None:
     e.fence("gpu" if m.scope == "gl" else m.scope)
 
 
+@form("fence.acquire.how:sync_restrict::shared::cluster.cluster")
+@form("fence.release.how:sync_restrict::shared::cta.cluster")
+@form("fence.proxy.alias")
+@form("membar.proxy.kind:alias|async")
+def fence_between_proxies(e: Emitter, m: Modifiers) -> None:
+    """As a fence of the block: memory is reached in one way here."""
+    e.fence("cta")
+
+
+@form("griddepcontrol.action:launch_dependents|wait")
+def griddepcontrol(e: Emitter, m: Modifiers) -> None:
+    """Nothing happens: a launch begins when those before it have ended."""
+
+
 @form("shfl.sync.mode:up|down|bfly|idx.b32  d:b32[|p], a:b32, b:b32, c:b32, n:b32")
 @form("shfl.mode:up|down|bfly|idx.b32  d:b32[|p], a:b32, b:b32, c:b32")
 def shfl(
@@ -87,6 +101,12 @@ def match_all(e: Emitter, m: Modifiers, a: Value, mask: Value) -> tuple[Value, V
 @form("activemask.b32  d:b32")
 def activemask(e: Emitter, m: Modifiers) -> Value:
     return e.activemask()
+
+
+@form("elect.sync  d:b32|p, n:b32")
+def elect(e: Emitter, m: Modifiers, mask: Value) -> tuple[Value, Value]:
+    """The lowest of the lanes, and whether this is it."""
+    return e.elect(mask)
 
 
 @form("redux.sync.op:add|min|max.type:u32|s32  d, a, n:b32")

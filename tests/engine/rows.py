@@ -53,7 +53,10 @@ def rows(chapter: str) -> list[Form]:
     return [
         f
         for f in forms()
-        if f.chapter == chapter and f.opcode not in ADDRESSES and all(o.kind == "value" for o in f.operands)
+        if f.chapter == chapter
+        and f.opcode not in ADDRESSES
+        and ".vec" not in f.pattern
+        and all(o.kind == "value" for o in f.operands)
     ]
 
 
@@ -70,7 +73,7 @@ def suffixes(form: Form, cap: int) -> list[str]:
     else:
         picked = [[draw.choice(o) for o in choices] for _ in range(cap)]
     texts = dict.fromkeys("".join("." + name for name in names if name) for names in picked)
-    return [t for t in texts if form.regex.match(t)]
+    return [t for t in texts if form.regex.match(t) and ".b128" not in t]
 
 
 # operands

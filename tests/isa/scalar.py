@@ -18,6 +18,7 @@ import gmpy2
 from llmptx.ptx.types import PRED, Type
 
 B32 = Type("b", 32)
+BF16 = (8, -126)
 FORMATS = {16: (11, -14), 32: (24, -126), 64: (53, -1022)}  # width: (precision, least exponent)
 
 
@@ -60,9 +61,19 @@ def decode(bits: int, width: int) -> Fraction:
     return Fraction(-whole if sign(bits, width) else whole) * Fraction(2) ** scale
 
 
-def encode(value: Fraction, width: int, rnd: str = "rn", negative_zero: bool = False) -> int:
-    """`value` rounded once to a format; a zero result of a non-zero value keeps its sign."""
-    precision, least = FORMATS[width]
+def encode(
+    value: Fraction,
+    width: int,
+    rnd: str = "rn",
+    negative_zero: bool = False,
+    shape: tuple[int, int] | None = None,
+) -> int:
+    """`value` rounded once to a format; a zero result of a non-zero value keeps its sign.
+
+    shape: (precision, least exponent), where it is not the usual one of the width.
+    """
+    precision, least = shape or FORMATS[width]
+    infinite = (1 << width - 1) - (1 << precision - 1)
     negative = value < 0 if value else negative_zero
     size = abs(value)
     exponent = least
@@ -74,9 +85,9 @@ def encode(value: Fraction, width: int, rnd: str = "rn", negative_zero: bool = F
     up = {"rn": rest > Fraction(1, 2) or (rest == Fraction(1, 2) and whole % 2), "rz": False,
           "rm": negative and rest, "rp": not negative and rest}[rnd]  # fmt: skip
     bits = (exponent - least << precision - 1) + whole + bool(up)
-    if bits >= infinity(width):
+    if bits >= infinite:
         outward = rnd == "rn" or rnd == ("rm" if negative else "rp")
-        bits = infinity(width) - (0 if outward else 1)
+        bits = infinite - (0 if outward else 1)
     return bits | negative << width - 1
 
 
@@ -424,9 +435,15 @@ class Scalar:
                 self._write(space, at + i * type.bytes, type.bytes, bits)
 
     def atom(
-        self, space: str, op: str, type: Type, address: Lanes, b: Lanes, c: Lanes | None = None
-    ) -> Lanes:
-        """The lanes in turn."""
+        self, space: str, op: str, type: Type, address: Lanes, b: Any, c: Lanes | None = None, count: int = 1
+    ) -> Any:
+        """The elements in turn, and of each the lanes."""
+        if count == 1:
+            return self._atom(space, op, type, address, b, c)
+        places = (self.add(address, self.const(address.type, i * type.bytes)) for i in range(count))
+        return [self._atom(space, op, type, at, x, None) for at, x in zip(places, b, strict=True)]
+
+    def _atom(self, space: str, op: str, type: Type, address: Lanes, b: Lanes, c: Lanes | None) -> Lanes:
         before = []
         for lane, at in enumerate(address.bits):
             old = self._read(space, at, type.bytes)
@@ -436,9 +453,8 @@ class Scalar:
         return self.of(type, *before)
 
     def _after(self, op: str, type: Type, old: int, b: int, c: int) -> int:
-        alone = Scalar()
-        if op == "add" and type.is_float:
-            return alone.fadd(alone.of(type, old), alone.of(type, b)).bits[0]
+        if type.is_float and op in ("add", "min", "max"):
+            return _after_float(op, type, old, b)
         view = (lambda x: signed(x, type.bits)) if type.signed else (lambda x: x)
         return {
             "add": old + b, "and": old & b, "or": old | b, "xor": old ^ b, "exch": b,
@@ -501,6 +517,10 @@ class Scalar:
             first = self._after(op, type, first, value, 0)
         return self.of(a.type, first)
 
+    def elect(self, mask: Lanes) -> tuple[Lanes, Lanes]:
+        leader = self._members(mask.bits[0])[0]
+        return self.of(B32, leader), self.of(PRED, *(lane == leader for lane in range(self.lanes)))
+
     def activemask(self) -> Lanes:
         return self.of(B32, self.active)
 
@@ -525,6 +545,25 @@ class Scalar:
 
 
 WINDOWS = {"global": 0, "const": 1 << 40, "local": 2 << 40, "shared": 3 << 40, "param": 4 << 40}
+
+
+def _after_float(op: str, type: Type, old: int, b: int) -> int:
+    """Of floats, bf16 included: what an atomic leaves."""
+    wide = Type("f", 32) if type.kind == "bf" else type
+    up = 16 if type.kind == "bf" else 0
+    x, y = old << up, b << up
+    if op != "add" and is_nan(x, wide.bits) != is_nan(y, wide.bits):
+        return old if is_nan(y, wide.bits) else b
+    if is_nan(x, wide.bits) or is_nan(y, wide.bits):
+        return canonical(type.bits)
+    if op != "add":
+        order = [(-(bits & canonical(wide.bits)) if sign(bits, wide.bits) else bits + 1) for bits in (x, y)]
+        return old if (order[0] <= order[1]) == (op == "min") else b
+    if type.kind != "bf" or is_inf(x, 32) or is_inf(y, 32):
+        alone = Scalar()
+        return alone.fadd(alone.of(wide, x), alone.of(wide, y)).bits[0] >> up
+    negative = bool(sign(x, 32) and sign(y, 32))
+    return encode(decode(x, 32) + decode(y, 32), 16, "rn", negative, BF16)
 
 
 def _rational(value: Fraction) -> Any:

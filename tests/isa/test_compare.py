@@ -38,6 +38,7 @@ def test_integers_compare_by_their_signedness(type: str, data: st.DataObject) ->
         t = ORDER[UNSIGNED.get(op, op)](x, y)
         assert run(f"setp.{op}.{type}", a, b) == (t, not t)
         assert run(f"set.{op}.u32.{type}", a, b) == (0xFFFFFFFF if t else 0)
+        assert run(f"set.{op}.bf16.{type}", a, b) == (0x3F80 if t else 0)
         for name, combine in BOOL.items():
             assert run(f"setp.{op}.{name}.{type}", a, b, c) == (combine(t, c), combine(not t, c))
             assert run(f"set.{op}.{name}.f32.{type}", a, b, c) == (bits(1.0, 32) if combine(t, c) else 0)
@@ -54,6 +55,7 @@ def test_floats_compare_ordered_or_unordered(op: str, width: int, data: st.DataO
     assert got == (t if width == 16 else (t, not t))
     assert run(f"set.{op}.s32.f{width}", a, b) == (0xFFFFFFFF if t else 0)
     assert run(f"set.{op}.xor.f16.f{width}", a, b, c) == (0x3C00 if t != c else 0)
+    assert run(f"set.{op}.or.bf16.f{width}", a, b, c) == (0x3F80 if t or c else 0)
 
 
 def test_ftz_compares_a_subnormal_as_zero() -> None:
@@ -81,6 +83,12 @@ def test_pairs_compare_each_half(a: int, b: int, op: str, c: int) -> None:
             assert run(f"set.{op}.f16x2.f16x2", a, b) == 0x3C00 * low | 0x3C000000 * high
             assert run(f"set.{op}.u32.f16x2", a, b) == 0xFFFF * low | 0xFFFF0000 * high
             assert run(f"set.{op}.u16.f16", a & 0xFFFF, b & 0xFFFF) == 0xFFFF * low
+        else:
+            assert run(f"set.{op}.bf16x2.bf16x2", a, b) == 0x3F80 * low | 0x3F800000 * high
+            assert run(f"set.{op}.xor.s32.bf16x2", a, b, c) == (0xFFFF * (low ^ c) | 0xFFFF0000 * (high ^ c))
+            assert run(f"set.{op}.s16.bf16", a & 0xFFFF, b & 0xFFFF) == 0xFFFF * low
+            assert run(f"set.{op}.u32.bf16", a & 0xFFFF, b & 0xFFFF) == 0xFFFFFFFF * low
+            assert run(f"set.{op}.and.bf16.bf16", a & 0xFFFF, b & 0xFFFF, c) == 0x3F80 * (low & c)
 
 
 def test_selp_and_slct_choose() -> None:

@@ -193,3 +193,69 @@ def test_tf32_rounds_ties_away_from_zero() -> None:
     assert run("cvt.rna.satfinite.tf32.f32", 0x7F7FFFFF) == 0x7F7FE000
     assert run("cvt.rna.tf32.f32", bits(math.inf, 32)) == 0x7F800000
     assert run("cvt.rna.tf32.f32", 0x7FC00001) == 0x7FFFFFFF
+
+
+WHOLE = ["u16", "u32", "u64", "s16", "s32", "s64"]
+
+
+def bf16(value: float | Fraction, rnd: str) -> int:
+    """The bits of a value rounded once to bf16; NaN is the canonical one."""
+    if isinstance(value, float) and math.isnan(value):
+        return 0x7FFF
+    return bits(rounded(lambda x: gmpy2.mpfr(x, 0), "bf16", rnd, value), 32) >> 16
+
+
+@pytest.mark.parametrize("source", WHOLE)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), rnd=RND)
+def test_integers_become_bf16_rounded_once(source: str, data: st.DataObject, rnd: str) -> None:
+    width = int(source[1:])
+    nearly = st.builds(lambda top, low: (257 + 2 * top << 40) + low, st.integers(0, 99), st.integers(-1, 1))
+    a = data.draw(integers(width) if width < 64 else st.one_of(integers(width), nearly))
+    assert run(f"cvt.{rnd}.bf16.{source}", a) == bf16(Fraction(view(a, source)), rnd)
+
+
+@settings(max_examples=300, deadline=None)
+@given(a=floats(64), h=floats(16), low=st.sampled_from([0, 1, -1]), rnd=RND)
+def test_floats_become_bf16_rounded_once(a: int, h: int, low: int, rnd: str) -> None:
+    # a tie of bf16, or next to one
+    near = (a & ~((1 << 45) - 1) | 1 << 44) + low
+    for pattern in (a, near):
+        assert run(f"cvt.{rnd}.bf16.f64", pattern) == bf16(number(pattern, 64), rnd)
+    assert run(f"cvt.{rnd}.bf16.f16", h) == bf16(number(h, 16), rnd)
+    assert run("cvt.bf16.f16", h) == bf16(number(h, 16), "rn")
+
+
+@settings(max_examples=300, deadline=None)
+@given(a=integers(16), rnd=RND, whole=st.sampled_from(sorted(TO_INTEGER)), to=st.sampled_from(WHOLE))
+def test_bf16_becomes_other_numbers(a: int, rnd: str, whole: str, to: str) -> None:
+    value = number(a << 16, 32)
+    same(run(f"cvt.{rnd}.f64.bf16", a), value, 64)
+    same(run(f"cvt.{rnd}.f16.bf16", a), rounded(lambda x: +x, "f16", rnd, value), 16)
+    low, high = limits(to)
+    if math.isnan(value):
+        want = 1 << 63 if to.endswith("64") else 0
+    elif math.isinf(value):
+        want = high if value > 0 else low
+    else:
+        want = min(max(TO_INTEGER[whole](Fraction(value)), low), high)
+    assert run(f"cvt.{whole}.{to}.bf16", a) == cut(want, to)
+    assert run("cvt.bf16.bf16", a) == a
+    if math.isfinite(value):
+        integral = run(f"cvt.{whole}.bf16.bf16", a)
+        assert isinstance(integral, int)
+        assert number(integral << 16, 32) == TO_INTEGER[whole](Fraction(value))
+
+
+@pytest.mark.parametrize("to", ["u16", "s16", "u8", "s8", "u4", "s4", "u2", "s2"])
+@settings(max_examples=60, deadline=None)
+@given(a=integers(32) | integers(4), b=integers(32) | integers(4), c=integers(32))
+def test_packing_clamps_and_keeps_the_rest_of_c(to: str, a: int, b: int, c: int) -> None:
+    size = int(to[1:])
+    low, high = limits(to)
+    upper, lower = (min(max(signed(x, 32), low), high) & (1 << size) - 1 for x in (a, b))
+    pair = upper << size | lower
+    if size == 16:
+        assert run(f"cvt.pack.sat.{to}.s32", a, b) == pair
+    else:
+        assert run(f"cvt.pack.sat.{to}.s32.b32", a, b, c) == (pair | c << 2 * size) & 0xFFFFFFFF

@@ -123,6 +123,71 @@ def test_exch_and_cas() -> None:
     assert contents(e, "global", 0, 8) == b"\x03\0\0\0\0\0\0\0"
 
 
+HALVES = {  # each element's before, operand, after
+    ("f16", "add"): ((0x3C00, 0x3C00, 0x4000), (0x7C00, 0xFC00, 0x7FFF), (0x0001, 0x0001, 0x0002)),
+    ("f16", "min"): ((0x8000, 0x0000, 0x8000), (0x7E01, 0x4000, 0x4000), (0x3C00, 0xBC00, 0xBC00)),
+    ("f16", "max"): ((0x0000, 0x8000, 0x0000), (0x4000, 0xFE00, 0x4000), (0x7E00, 0x7D00, 0x7FFF)),
+    # 1 + 2^-8 is a tie: the even neighbour is 1
+    ("bf16", "add"): ((0x3F80, 0x3B80, 0x3F80), (0x3F81, 0x3B80, 0x3F82), (0x7F7F, 0x7F7F, 0x7F80)),
+    ("bf16", "min"): ((0xBF80, 0x3F80, 0xBF80), (0x0000, 0x8000, 0x8000), (0x7FC1, 0x0001, 0x0001)),
+    ("bf16", "max"): ((0xBF80, 0x3F80, 0x3F80), (0x0001, 0x0002, 0x0002), (0x7FC1, 0x7FC1, 0x7FFF)),
+}
+
+
+@pytest.mark.parametrize(("type", "op"), sorted(HALVES))
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("packed", [False, True])
+def test_half_precision_atoms_work_element_by_element(type: str, op: str, count: int, packed: bool) -> None:
+    if op != "add" and count == 1:
+        return  # there is no such form
+    elements = [HALVES[type, op][i % 3] for i in range(count * (2 if packed else 1))]
+    before, operand, after = zip(*elements, strict=True)
+    e = filled("global", 0, struct.pack(f"<{len(before)}H", *before))
+    size = 32 if packed else 16
+    values = [
+        e.of(Type("f" if type == "f16" and not packed else "b", size), word)
+        for word in struct.unpack(
+            f"<{count}{'I' if packed else 'H'}", struct.pack(f"<{len(operand)}H", *operand)
+        )
+    ]
+    name = f"{type}x2" if packed else type
+    vec = f".v{count}" if count > 1 else ""
+    head = f"atom.global.{op}.noftz{vec}.{name}"
+    old = run_lanes(head, e.of(ADDRESS, 0), values if vec else values[0], emitter=e)  # type: ignore[arg-type]
+    words = b"".join(
+        v.bits[0].to_bytes(size // 8, "little") for v in (old if isinstance(old, list) else [old])
+    )
+    assert words == struct.pack(f"<{len(before)}H", *before)
+    assert contents(e, "global", 0, len(words)) == struct.pack(f"<{len(after)}H", *after)
+
+
+def test_vectors_of_f32_are_added_each_by_itself_and_128_bits_are_exchanged() -> None:
+    e = filled("global", 0, struct.pack("<2f", 1.5, -2.0))
+    both = [e.of(Type("f", 32), bits(x, 32)) for x in (0.25, 2.0)]
+    assert run_lanes("red.global.add.v2.f32", e.of(ADDRESS, 0), both, emitter=e) is None  # type: ignore[arg-type]
+    assert contents(e, "global", 0, 8) == struct.pack("<2f", 1.75, 0.0)
+    e = filled("shared", 0, bytes(range(16)))
+    old = int.from_bytes(bytes(range(16)), "little")
+    assert run("atom.shared.cas.b128", 0, old + 1, 7, emitter=e) == old
+    assert run("atom.shared.exch.b128", 0, 1 << 127, emitter=e) == old
+    assert run("ld.shared.b128", 0, emitter=e) == 1 << 127
+
+
+def test_a_cache_policy_changes_nothing() -> None:
+    e = filled("global", 0, b"\x01\x02\x03\x04")
+    policy = run("createpolicy.fractional.L2::evict_first.L2::evict_unchanged.b64", bits(0.5, 32))
+    assert run("ld.global.L2::cache_hint.u16", 0, policy, emitter=e) == 0x0201
+    assert run("ld.global.nc.L1::no_allocate.L2::cache_hint.u16", 2, policy, emitter=e) == 0x0403
+    assert run("atom.global.add.L2::cache_hint.u32", 0, 1, policy, emitter=e) == 0x04030201
+    value = e.of(Type.parse("u16"), 9)
+    hinted = "st.global.cs.L2::cache_hint.u16"
+    assert run_lanes(hinted, e.of(ADDRESS, 0), value, e.of(ADDRESS, 3), emitter=e) is None
+    assert contents(e, "global", 0, 4) == b"\x09\0\x03\x04"
+    for head in ("applypriority.global.L2::evict_normal", "discard.global.L2"):
+        assert run_lanes(head, e.of(ADDRESS, 0), e.of(Type("b", 32), 128), emitter=e) is None
+    assert contents(e, "global", 0, 4) == b"\x09\0\x03\x04"
+
+
 def test_a_generic_address_goes_back_where_it_came_from() -> None:
     for space in ("global", "shared", "local", "const"):
         generic = run(f"cvta.{space}.u64", 40)

@@ -160,8 +160,8 @@ def test_matching_is_quick() -> None:
     instructions = parsed([text for _, text in TEXTS])
     for instruction in instructions:
         match(instruction)
-    start = time.perf_counter()
+    start = time.process_time()
     for instruction in instructions:
         match(instruction)
-    each = (time.perf_counter() - start) / len(instructions)
+    each = (time.process_time() - start) / len(instructions)
     assert each < 100e-6, f"{each * 1e6:.0f} us an instruction"

@@ -126,3 +126,27 @@ def test_fences_and_traps_reach_the_machine() -> None:
     run_lanes("pmevent.mask", e.of(B32, 1), emitter=e)
     scopes = ["gpu", "cta", "gpu", "sys"]
     assert e.events == [*(("fence", s) for s in scopes), ("trap",), ("warp_barrier", 0xF)]
+
+
+def test_the_lowest_lane_that_is_there_is_elected() -> None:
+    e = Scalar(lanes=32, active=0xFFFF0FF0)
+    for mask, leader in ((0xFFFFFFFF, 4), (0xFFF00000, 20), (0x80000000, 31)):
+        found = run_lanes("elect.sync", e.of(B32, mask), emitter=e)
+        assert isinstance(found, tuple)
+        lane, leads = found
+        assert set(lane.bits) == {leader}
+        assert [i for i in range(32) if leads.bits[i]] == [leader]
+
+
+def test_what_has_no_effect_here_has_none() -> None:
+    e = Scalar()
+    for head in ("griddepcontrol.wait", "griddepcontrol.launch_dependents"):
+        assert run_lanes(head, emitter=e) is None
+    assert e.events == []
+    for head in (
+        "fence.proxy.alias",
+        "membar.proxy.async",
+        "fence.acquire.sync_restrict::shared::cluster.cluster",
+    ):
+        assert run_lanes(head, emitter=e) is None
+    assert e.events == [("fence", "cta")] * 3

@@ -23,7 +23,8 @@ HEADER = """.version {version}
 .func (.param .b32 y) gives() {{ st.param.b32 [y], 0; ret; }}
 .func (.param .b32 y) both(.param .b32 x) {{ st.param.b32 [y], 0; ret; }}
 .visible .entry k(.param .align 16 .b8 p0[64]) {{
-.reg .pred %p<9>; .reg .b16 %h<9>; .reg .b32 %r<32>; .reg .b64 %rd<32>; .reg .f32 %f<32>; .reg .f64 %fd<32>;
+.reg .pred %p<9>; .reg .b16 %h<32>; .reg .b32 %r<32>; .reg .b64 %rd<32>; .reg .f32 %f<32>; .reg .f64 %fd<32>;
+{wide}
 .param .b32 arg; .param .b32 res; .param .align 16 .b8 field[64];
 table: .branchtargets there;
 taking: .callprototype _ (.param .b32 _);
@@ -100,6 +101,8 @@ def _operand(form: Form, spec: OperandSpec, i: int, values: dict[str, str | None
         if space == "param" and form.opcode == "st":
             return "[field]"
         return "[p0]" if space.startswith("param") else "[%rd1]"
+    if spec.kind == "sink":
+        return "_"
     if spec.name == "imm":
         return str(random.Random(str(values)).choice(spec.integers or (5,)))
     if spec.type == "own":
@@ -107,7 +110,7 @@ def _operand(form: Form, spec: OperandSpec, i: int, values: dict[str, str | None
     type = operand_type(spec, values)
     if spec.count:
         return "{" + ", ".join(_register(type, 8 * i + j) for j in range(spec.count)) + "}"
-    if vec := values.get("vec"):
+    if (vec := values.get("vec")) and spec.type == "type":
         return "{" + ", ".join(_register(type, 2 * i + j) for j in range(int(vec[1:]))) + "}"
     first = _register(type, i + 1)
     return f"{first}|%p{i + 1}" if spec.must_pair or (spec.pair and len(str(values)) % 2) else first
@@ -123,15 +126,17 @@ def operand_type(spec: OperandSpec, values: dict[str, str | None]) -> Type:
 def _register(type: Type, i: int) -> str:
     if type.kind == "pred":
         return f"%p{i}"
-    if type.kind == "f" and type.bits > 16:
+    if type.kind == "f" and type.width > 16 and type.lanes == 1:
         return f"%{'fd' if type.bits == 64 else 'f'}{i}"
-    return f"%{'h' if type.bits <= 16 else 'r' if type.bits == 32 else 'rd'}{i}"
+    return f"%{ {16: 'h', 32: 'r', 64: 'rd', 128: 'q'}[max(type.width, 16)] }{i}"
 
 
 def module(instructions: Sequence[str], version: str = "9.1", target: str = "sm_90") -> str:
     """A module with one instruction a line."""
+    # before that version there were no such registers; a line all the same, so that lines stay where they are
+    wide = ".reg .b128 %q<9>;" if tuple(map(int, version.split("."))) >= (8, 3) else ""
     return (
-        HEADER.format(version=version, target=target)
+        HEADER.format(version=version, target=target, wide=wide)
         + "\n".join(f"{i};" for i in instructions)
         + "\n"
         + FOOTER
