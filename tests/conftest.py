@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -25,6 +26,9 @@ from llmptx.record import (
 from llmptx.routines import find
 
 MakeRecord = Callable[..., Record]
+
+# No test finds what another run left, and none leaves anything: code is cached on disk only where asked.
+os.environ["LLMPTX_CACHE"] = ""
 
 # Where the suite is started in the background, SIGINT comes ignored, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

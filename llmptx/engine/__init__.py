@@ -5,7 +5,7 @@ with Session([(kernel, 0)], [Place("x", nbytes)]) as session:
     findings = session.launch(0, (blocks, 1, 1), [session.buffers["x"].start, n])
 """
 
-from llmptx.engine.compile import Approx, Compiled, compile_entry
+from llmptx.engine.compile import Approx, Compiled, Prepared, compile_entry, prepare
 from llmptx.engine.launch import Place, Session
 
-__all__ = ["Approx", "Compiled", "Place", "Session", "compile_entry"]
+__all__ = ["Approx", "Compiled", "Place", "Prepared", "Session", "compile_entry", "prepare"]

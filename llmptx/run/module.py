@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from llmptx.engine import Compiled, Place, Session, compile_entry
+from llmptx.engine import Compiled, Place, Session, cache, compile_entry
 from llmptx.engine.launch import PARALLEL_THREADS
 from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY
 from llmptx.ptx import ast, parse
@@ -64,7 +64,9 @@ class Module:
         key = (entry, block, check, width)
         if key not in self._kernels:
             try:
-                self._kernels[key] = compile_entry(self.tree, entry, block, check=check, width=width)
+                self._kernels[key] = compile_entry(
+                    self.tree, entry, block, check=check, width=width, cache=cache.default()
+                )
             except PtxError as error:
                 raise error.within(self.text, self.file) from None
         return self._kernels[key]
