@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test slow check docs bench exhaustive clean
+.PHONY: demo test slow check docs bench exhaustive gpu-evidence clean
 
 ## demo: rewrite every routine of the catalogue with the offline model, judge the kernels, and report
 demo: $(VENV)/core
@@ -38,6 +38,11 @@ bench: $(VENV)/dev
 ## exhaustive: every float32 through five kernels, and through numpy's own functions as a control; minutes
 exhaustive: $(VENV)/dev
 	$(BIN)/python benchmarks/exhaustive.py
+
+## gpu-evidence: what an NVIDIA GPU says of the engine, as JSON in docs/evidence; exits 5 where there is none
+gpu-evidence: $(VENV)/dev
+	@! nvidia-smi -L >/dev/null 2>&1 || $(PIP) --editable '.[dev,gpu]'
+	$(BIN)/python benchmarks/evidence.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,29 +97,11 @@ def run_job(job: Job) -> Outcome:
     """
     cupy = _cupy()
     start = time.perf_counter()
-    places: dict[str, Any] = {}
     contents = {b.name: b.contents() for b in job.buffers}
-    keep = []
-    for buffer in job.buffers:
-        if buffer.alias:
-            places[buffer.name] = places[buffer.alias]
-            continue
-        itemsize = np.dtype(buffer.dtype).itemsize
-        memory = cupy.full(buffer.size * itemsize + 512, 0xC7, cupy.uint8)
-        keep.append(memory)
-        first = 256 + (buffer.offset - memory.data.ptr) % 256
-        view = memory[first : first + buffer.size * itemsize]
-        data = contents[buffer.name]
-        view[...] = buffer.poison if data is None else cupy.asarray(_bytes(data))
-        places[buffer.name] = view
+    places = _placed(cupy, job, contents)
     try:
-        for launch in job.launches:
-            args = tuple(
-                np.uint64(places[a].data.ptr) if isinstance(a, str) else np.uint64(a % (1 << 64))
-                for a in launch.args
-            )
-            function = _function(cupy, job.ptx, launch.entry, launch.shared)
-            function(launch.grid, launch.block, args, shared_mem=launch.shared)
+        for launch in _launches(cupy, job, places):
+            launch()
         cupy.cuda.runtime.deviceSynchronize()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return Outcome("crash", findings=(Finding("crash", f"the GPU reports {error}"),))
@@ -134,6 +117,56 @@ def run_job(job: Job) -> Outcome:
         if buffer.name not in aliased and data is not None and not np.array_equal(host, _bytes(data)):
             changed.append(buffer.name)
     return Outcome("ok", buffers, changed=tuple(changed), seconds=time.perf_counter() - start)
+
+
+def _placed(cupy: Any, job: Job, contents: Mapping[str, np.ndarray[Any, Any] | None]) -> dict[str, Any]:
+    """The buffers' bytes on the device, by name."""
+    places: dict[str, Any] = {}
+    for buffer in job.buffers:
+        if buffer.alias:
+            places[buffer.name] = places[buffer.alias]
+            continue
+        itemsize = np.dtype(buffer.dtype).itemsize
+        memory = cupy.full(buffer.size * itemsize + 512, 0xC7, cupy.uint8)
+        first = 256 + (buffer.offset - memory.data.ptr) % 256
+        view = memory[first : first + buffer.size * itemsize]
+        data = contents[buffer.name]
+        view[...] = buffer.poison if data is None else cupy.asarray(_bytes(data))
+        places[buffer.name] = view
+    return places
+
+
+def _launches(cupy: Any, job: Job, places: Mapping[str, Any]) -> Iterator[Callable[[], None]]:
+    """The job's launches, each loaded and ready to be called any number of times."""
+    for launch in job.launches:
+        args = tuple(
+            np.uint64(places[a].data.ptr) if isinstance(a, str) else np.uint64(a % (1 << 64))
+            for a in launch.args
+        )
+        function = _function(cupy, job.ptx, launch.entry, launch.shared)
+        yield partial(function, launch.grid, launch.block, args, shared_mem=launch.shared)
+
+
+def timed(job: Job) -> float:
+    """Milliseconds that a Job's launches take on the current device, buffers in place: see `median_ms`."""
+    cupy = _cupy()
+    places = _placed(cupy, job, {b.name: b.contents() for b in job.buffers})
+    launches = list(_launches(cupy, job, places))
+    return median_ms(lambda: [launch() for launch in launches])
+
+
+def median_ms(work: Callable[[], object], repeats: int = 30) -> float:
+    """The median time of `work` on the current device, between two events, after three runs to warm up."""
+    cupy = _cupy()
+    took = []
+    for _ in range(3 + repeats):
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        work()
+        end.record()
+        end.synchronize()
+        took.append(cupy.cuda.get_elapsed_time(start, end))
+    return float(np.median(took[3:]))
 
 
 def _bytes(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
