@@ -19,7 +19,7 @@ from llmptx.commands.output import (
     stdout,
     table,
 )
-from llmptx.commands.rewrite import print_summary, work
+from llmptx.commands.rewrite import print_summary, replay_option, work
 
 if TYPE_CHECKING:
     from llmptx.jobs import JobRow
@@ -115,18 +115,24 @@ def show(workspace: Workspace, job: int, as_json: bool) -> None:
     is_flag=True,
     help="Send calls again whose replies a crash lost: they may be billed twice.",
 )
+@replay_option
 @json_option
 @pass_workspace
 @click.pass_context
 def resume(
-    context: click.Context, workspace: Workspace, job: int, retry_unknown: bool, as_json: bool
+    context: click.Context,
+    workspace: Workspace,
+    job: int,
+    retry_unknown: bool,
+    replay: Path | None,
+    as_json: bool,
 ) -> None:
     """Go on with a job: what is done stays, what failed is tried again."""
     from llmptx.jobs import Store
 
     with Store(workspace.store) as store:
         store.reopen(job)
-        context.exit(work(workspace, store, job, as_json, retry_unknown))
+        context.exit(work(workspace, store, job, as_json, retry_unknown, replay))
 
 
 @jobs.command()
@@ -143,6 +149,72 @@ def cancel(workspace: Workspace, job: int, as_json: bool) -> None:
         print_json({"job": job, "cancelled": True})
     else:
         click.echo(f"job {job} is cancelled; llmptx jobs resume {job} takes it up again")
+
+
+@jobs.command("import")
+@click.argument("job", type=int)
+@click.argument("results", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--give-up-rest", is_flag=True, help="Requests without an answer here are asked again by `jobs resume`."
+)
+@json_option
+@pass_workspace
+@click.pass_context
+def import_(
+    context: click.Context,
+    workspace: Workspace,
+    job: int,
+    results: tuple[Path, ...],
+    give_up_rest: bool,
+    as_json: bool,
+) -> None:
+    """File the answers to a batch job's requests; exit 1 while some are missing.
+
+    RESULTS are JSON Lines as OpenAI's batch service and `vllm run-batch` write them. Then `llmptx jobs
+    resume` judges them, and writes the next requests where drafts must be repaired.
+    """
+    from llmptx.jobs import Imported, Ledger, Store, read_answers
+    from llmptx.jobs.run import client_of
+
+    total = Imported()
+    with Store(workspace.store) as store:
+        spec, ledger = store.job(job).spec, Ledger(store)
+        clients = {model.name: client_of(spec, model) for model in spec.all_models}
+        for at, path in enumerate(results, start=1):
+            last = give_up_rest and at == len(results)
+            found = read_answers(path, ledger, job, clients, give_up=last)
+            total.answered += found.answered
+            total.failed += found.failed
+            total.strange += found.strange
+            total.waiting = found.waiting
+        if not results:
+            total.waiting = len(ledger.awaited(job))
+    if as_json:
+        print_json(total)
+    else:
+        click.echo(
+            f"{total.answered} answered, {total.failed} failed, {total.strange} of other calls; "
+            f"{total.waiting} still wait"
+        )
+    context.exit(NO if total.waiting else 0)
+
+
+@jobs.command()
+@click.argument("job", type=int)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="JSON Lines.")
+@json_option
+@pass_workspace
+def replies(workspace: Workspace, job: int, out: Path, as_json: bool) -> None:
+    """Write a job's replies to a file, from which `--replay` has the run again without a model."""
+    from llmptx.jobs import Store
+    from llmptx.jobs.replies import export
+
+    with Store(workspace.store, readonly=True) as store:
+        written = export(store, job, out)
+    if as_json:
+        print_json({"job": job, "replies": written, "out": out})
+    else:
+        click.echo(f"{written} replies in {out}")
 
 
 def _row(row: JobRow) -> dict[str, Any]:

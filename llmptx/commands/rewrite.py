@@ -18,6 +18,7 @@ from llmptx.commands.output import (
     INTERRUPTED,
     NO,
     YES,
+    F,
     Workspace,
     cell,
     json_option,
@@ -30,6 +31,15 @@ from llmptx.commands.output import (
 
 if TYPE_CHECKING:
     from llmptx.jobs import JobRow, Store, Summary
+
+
+def replay_option(function: F) -> F:
+    """Commands that run jobs take --replay."""
+    return click.option(
+        "--replay",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Take every reply from here and send nothing: a jobs.sqlite, or a file of `jobs replies`.",
+    )(function)
 
 
 @click.command()
@@ -67,6 +77,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Drafts more for each verified kernel, to find one with fewer registers, instructions or bytes.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(["online", "flex", "batch"]),
+    default="online",
+    show_default=True,
+    help="flex: the slower tier of endpoints that have one. batch: requests go to files; see `jobs import`.",
+)
+@replay_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order calls are spent in.")
 @click.option(
     "--tokens", type=click.IntRange(256, 1_000_000), default=16_384, show_default=True, help="Of a reply."
@@ -97,6 +115,7 @@ def rewrite(
     /,
     routines: tuple[str, ...],
     dtypes: tuple[str, ...],
+    replay: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -111,7 +130,7 @@ def rewrite(
     need_device(spec.device)
     with Store(workspace.store) as store:
         job = store.submit(spec)
-        context.exit(work(workspace, store, job, as_json))
+        context.exit(work(workspace, store, job, as_json, replay=replay))
 
 
 def _items(patterns: Sequence[str], dtypes: Sequence[str]) -> list[dict[str, str]]:
@@ -134,19 +153,27 @@ def _items(patterns: Sequence[str], dtypes: Sequence[str]) -> list[dict[str, str
     return items
 
 
-def work(workspace: Workspace, store: Store, job: int, as_json: bool, retry_unknown: bool = False) -> int:
+def work(
+    workspace: Workspace,
+    store: Store,
+    job: int,
+    as_json: bool,
+    retry_unknown: bool = False,
+    replay: Path | None = None,
+) -> int:
     """Run what is left of a job, print its summary, write its report; the exit code it earned."""
     from llmptx.commands.progress import Progress
     from llmptx.corpus import Corpus
-    from llmptx.jobs import run
+    from llmptx.jobs import Replies, run
 
     row = store.job(job)
     started = time.monotonic()
     waiting = row.states.get("pending", 0) + row.states.get("failed", 0)
     corpus = Corpus(workspace.records)
     try:
+        replies = Replies(replay) if replay else None
         with Progress(waiting) as progress:
-            summary = run(store, job, corpus, progress, retry_unknown=retry_unknown)
+            summary = run(store, job, corpus, progress, retry_unknown=retry_unknown, replies=replies)
     except KeyboardInterrupt:
         click.echo(
             f"llmptx: interrupted; what was done is kept. Go on with: llmptx jobs resume {job}", err=True
@@ -235,3 +262,6 @@ def print_summary(summary: Summary, elapsed: float | None = None) -> None:
     if summary.budget_spent:
         spent += "; the budget is spent"
     console.print(spent, soft_wrap=True)
+    for path in summary.batches:
+        wait = f"requests to be answered: {path}; then: llmptx jobs import JOB RESULTS, and jobs resume JOB"
+        console.print(cell(wait), soft_wrap=True)

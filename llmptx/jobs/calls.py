@@ -9,9 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
-from llmptx.jobs.errors import BudgetSpentError
+from llmptx.jobs.batch import Batch
+from llmptx.jobs.errors import BudgetSpentError, NoReplyError
 from llmptx.jobs.ledger import Call, Ledger
+from llmptx.jobs.replies import Replies
 from llmptx.llm.client import Client
 from llmptx.llm.errors import EndpointError
 from llmptx.record import Completion, Prompt
@@ -22,6 +25,10 @@ DEAD_AFTER = 5
 
 class StoppedError(Exception):
     """The run is ending, or the endpoint is dead: nothing new is begun."""
+
+
+class AwaitedError(Exception):
+    """The request is in a batch's file; its item goes on once the answer has been read."""
 
 
 class NotOnFileError(LookupError):
@@ -50,10 +57,18 @@ class Retry:
 
 
 class Lane:
-    """What callers of one endpoint share: how many requests are out, a common pause, the end of the run."""
+    """What callers of one endpoint and model share: how many requests may be out, a common pause, the end.
 
-    def __init__(self) -> None:
+    The number of requests adapts: from 8 it grows by one for each reply until the endpoint first says 429,
+    and by one for each round of replies from then on; every 429 halves it, once for all the requests that
+    were out by then. most: it never grows past this.
+    """
+
+    def __init__(self, most: int = 1024) -> None:
         self._change = threading.Condition()
+        self._most = float(max(1, most))
+        self._window = min(8.0, self._most)
+        self._braked = 0
         self._out = 0
         self._resume_at = 0.0
         self._stopped = False
@@ -92,16 +107,37 @@ class Lane:
                 self._change.wait(left)
         self.check()
 
-    def enter(self) -> bool:
-        """A request goes out; False once the run is ending, and then none may."""
+    @property
+    def window(self) -> int:
+        """How many requests may be out."""
+        return max(1, int(self._window))
+
+    def enter(self) -> int | None:
+        """A request goes out, as soon as it may: its ticket; None once the run is ending, and none may."""
         with self._change:
-            self._out += not self._stopped
-            return not self._stopped
+            while not self._stopped and self._out >= self.window:
+                self._change.wait()
+            if self._stopped:
+                return None
+            self._out += 1
+            return self._braked
 
     def leave(self) -> None:
         with self._change:
             self._out -= 1
             self._change.notify_all()
+
+    def grow(self) -> None:
+        """A reply came."""
+        with self._change:
+            self._window = min(self._most, self._window + (1 / self._window if self._braked else 1.0))
+
+    def brake(self, ticket: int) -> None:
+        """The endpoint said 429 to a request of that ticket: half as many, unless that was done since."""
+        with self._change:
+            if ticket == self._braked:
+                self._braked += 1
+                self._window = max(1.0, self._window / 2)
 
     def settle(self, seconds: float) -> None:
         """Wait until no request is out, but not for ever."""
@@ -122,7 +158,10 @@ class Lane:
 class Caller:
     """Completions for one item: `caller(prompt, sample)`. keys: the calls it used, those on file included.
 
-    Raises EndpointError, BudgetSpentError, UnknownOutcomeError, StoppedError.
+    replies  on record elsewhere: every reply is taken from there, and nothing is sent
+    batch    where requests are written instead of being sent
+
+    Raises EndpointError, BudgetSpentError, UnknownOutcomeError, StoppedError, AwaitedError, NoReplyError.
     """
 
     ledger: Ledger
@@ -133,6 +172,8 @@ class Caller:
     retry: Retry
     resend: bool
     waiting: Callable[[str], None]
+    replies: Replies | None = None
+    batch: Batch | None = None
     keys: list[str] = field(default_factory=list)
 
     def __call__(self, prompt: Prompt, sample: int) -> Completion:
@@ -142,6 +183,14 @@ class Caller:
             return on_file
         bound = self.client.upper_bound(prompt.messages) or 0.0
         call = Call(key, self.job, self.client.endpoint, self.client.model, sample, bound)
+        if self.replies is not None:
+            recorded = self.replies.get(key)
+            if recorded is None:
+                raise NoReplyError(f"no reply to this request is on record in {self.replies.path}")
+            self.ledger.adopt(call, recorded)
+            return recorded
+        if self.batch is not None:
+            self._batch(call, prompt, self.batch)
         attempt = 0
         while True:
             attempt += 1
@@ -182,8 +231,15 @@ class Caller:
                 if not self.lane.others_settled():
                     raise
 
+    def _batch(self, call: Call, prompt: Prompt, batch: Batch) -> NoReturn:
+        if not self.ledger.is_awaited(call.key):
+            self._reserve(call)
+            batch.add(call.key, self.client, self.client.request(prompt.messages, call.sample))
+        raise AwaitedError
+
     def _send(self, call: Call, prompt: Prompt) -> Completion:
-        if not self.lane.enter():
+        ticket = self.lane.enter()
+        if ticket is None:
             self.ledger.release(call.key)
             raise StoppedError
         try:
@@ -191,11 +247,14 @@ class Caller:
             try:
                 completion = self.client.complete(prompt.messages, sample=call.sample)
             except BaseException as error:
+                if isinstance(error, EndpointError) and error.status == 429:
+                    self.lane.brake(ticket)
                 billed = not isinstance(error, EndpointError) or error.maybe_billed
                 (self.ledger.lose if billed else self.ledger.release)(call.key)
                 raise
             self.ledger.received(call.key, completion)
             self.ledger.settle(call.key)
+            self.lane.grow()
             return completion
         finally:
             self.lane.leave()

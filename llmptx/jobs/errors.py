@@ -15,5 +15,9 @@ class BudgetSpentError(Exception):
     """The next call could cost more than the budget has left. Nothing was sent."""
 
 
+class NoReplyError(Exception):
+    """A run that only has replies again asked for one that is not on record."""
+
+
 class UnknownOutcomeError(Exception):
     """A call was sent and no reply is on file: it may have been billed, so it is not silently sent again."""

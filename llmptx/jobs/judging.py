@@ -35,9 +35,13 @@ class JudgeError(RuntimeError):
 
 
 class Judges:
-    """Judge processes, each started when first needed. Threads call `judge`; `close` ends them all."""
+    """Judge processes, each started when first needed. Threads call `judge`; `close` ends them all.
 
-    def __init__(self) -> None:
+    most  processes at work at once; whoever comes beyond that waits
+    """
+
+    def __init__(self, most: int = 0) -> None:
+        self._room = threading.Semaphore(most or os.cpu_count() or 1)
         self._idle: list[_Process] = []
         self._all: set[_Process] = set()
         self._mutex = threading.Lock()
@@ -51,6 +55,10 @@ class Judges:
 
     def judge(self, candidate: Candidate, level: Level, device: Device, on_stage: OnStage) -> Verdict:
         """The verdict on a candidate; `on_stage` is told of each stage in a line. Raises JudgeError."""
+        with self._room:
+            return self._judge(candidate, level, device, on_stage)
+
+    def _judge(self, candidate: Candidate, level: Level, device: Device, on_stage: OnStage) -> Verdict:
         process = self._take()
         request = {
             "text": candidate.text, "routine": candidate.routine, "dtype": candidate.dtype,

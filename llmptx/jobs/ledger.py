@@ -57,7 +57,7 @@ class Ledger:
     def reply(self, key: str) -> Completion | None:
         """The reply on file, if there is one."""
         found = self._store.rows("SELECT reply FROM calls WHERE key = ? AND reply IS NOT NULL", key)
-        return _completion(found[0]["reply"]) if found else None
+        return completion_of(found[0]["reply"]) if found else None
 
     def reserve(self, call: Call, budget: float | None = None, *, resend: bool = False) -> None:
         """Hold the most the call can cost.
@@ -99,13 +99,49 @@ class Ledger:
         """Charge what the reply cost; where nobody can say, what was held for it stays charged."""
         with self._store.transaction() as db:
             row = _row(db, key)
-            cost = _completion(row["reply"]).usage.cost
+            cost = completion_of(row["reply"]).usage.cost
             _set(db, key, "settled", cost=(row["reserved"] or None) if cost is None else cost)
 
     def release(self, key: str) -> None:
         """Nothing was billed, nothing is held any more."""
         with self._store.transaction() as db:
-            _set(db, key, "planned", reserved=0)
+            _set(db, key, "planned", reserved=0, batch="")
+
+    def adopt(self, call: Call, completion: Completion) -> None:
+        """File a reply that was paid for elsewhere: it costs this job nothing."""
+        with self._store.transaction() as db:
+            db.execute(
+                "INSERT INTO calls (key, job, endpoint, model, sample, state, cost, reply, updated) "
+                "VALUES (?, ?, ?, ?, ?, 'settled', 0, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+                "state = 'settled', cost = 0, reply = excluded.reply WHERE reply IS NULL",
+                (
+                    call.key,
+                    call.job,
+                    call.endpoint,
+                    call.model,
+                    call.sample,
+                    canonical(dataclasses.asdict(completion)),
+                    time.time(),
+                ),
+            )
+
+    def batched(self, keys: Collection[str], batch: str) -> None:
+        """All of these left in a file; they are waited for, whatever crashes."""
+        with self._store.transaction() as db:
+            for key in keys:
+                _set(db, key, "sent", tries=_row(db, key)["tries"] + 1, batch=batch)
+
+    def awaited(self, job: int) -> dict[str, str]:
+        """Keys of a job's calls that left in a file and are not answered, with their models."""
+        rows = self._store.rows(
+            "SELECT key, model FROM calls WHERE job = ? AND state = 'sent' AND batch != ''", job
+        )
+        return {row["key"]: row["model"] for row in rows}
+
+    def is_awaited(self, key: str) -> bool:
+        return bool(
+            self._store.rows("SELECT 1 FROM calls WHERE key = ? AND state = 'sent' AND batch != ''", key)
+        )
 
     def lose(self, key: str) -> None:
         """The try failed and may have been billed: charge all that was held for it."""
@@ -114,7 +150,9 @@ class Ledger:
 
     def recover(self) -> int:
         """After a crash: settle what was received, let go of what never left. How many are unknown?"""
-        for row in self._store.rows("SELECT key, state FROM calls"):
+        for row in self._store.rows(
+            "SELECT key, state FROM calls WHERE state IN ('reserved', 'sent', 'received') AND batch = ''"
+        ):
             if row["state"] == "reserved":
                 self.release(row["key"])
             elif row["state"] == "received":
@@ -156,7 +194,7 @@ def _set(db: sqlite3.Connection, key: str, state: str, **columns: Any) -> None:
 
 def _lose(db: sqlite3.Connection, row: sqlite3.Row) -> None:
     db.execute("INSERT INTO losses VALUES (?, ?, ?)", (row["key"], row["job"], row["reserved"]))
-    _set(db, row["key"], "planned", reserved=0)
+    _set(db, row["key"], "planned", reserved=0, batch="")
 
 
 def _spent(db: sqlite3.Connection, job: int) -> float:
@@ -165,6 +203,7 @@ def _spent(db: sqlite3.Connection, job: int) -> float:
     return float(calls + losses)
 
 
-def _completion(reply: str) -> Completion:
+def completion_of(reply: str) -> Completion:
+    """A reply as the store keeps it. Raises ValueError, KeyError or TypeError for what is none."""
     data = json.loads(reply)
     return Completion(**{**data, "usage": Usage(**data["usage"])})

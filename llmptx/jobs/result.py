@@ -59,6 +59,7 @@ class Summary:
     calls, cost, seconds   of the whole job, over every run of it; `seconds` is the sum over the items
     budget_spent           it stopped because the next call could have passed the budget
     pending                items without a result
+    batches                files of requests this run wrote, to be answered
     """
 
     items: tuple[ItemResult, ...]
@@ -67,6 +68,7 @@ class Summary:
     seconds: float
     budget_spent: bool = False
     pending: int = 0
+    batches: tuple[str, ...] = ()
 
     def count(self, status: Status) -> int:
         return sum(item.status == status for item in self.items)

@@ -13,17 +13,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from llmptx.jobs.calls import Caller, Lane, NotOnFileError, Retry, StoppedError
-from llmptx.jobs.errors import BudgetSpentError, JobError, UnknownOutcomeError
+from llmptx.jobs.batch import Batch
+from llmptx.jobs.calls import AwaitedError, Caller, Lane, NotOnFileError, Retry, StoppedError
+from llmptx.jobs.errors import BudgetSpentError, JobError, NoReplyError, UnknownOutcomeError
 from llmptx.jobs.judging import Device, JudgeError, Judges, OnStage, verdict_key
 from llmptx.jobs.ledger import Ledger
+from llmptx.jobs.replies import Replies
 from llmptx.jobs.result import Event, ItemResult, Status, Summary
 from llmptx.jobs.schedule import Arm, Schedule, Task
-from llmptx.jobs.spec import JobSpec, Resolve, from_catalogue
+from llmptx.jobs.spec import JobSpec, ModelSpec, Resolve, from_catalogue
 from llmptx.jobs.store import State, Store
 from llmptx.llm.client import Client
 from llmptx.llm.client import Limits as CallLimits
@@ -59,11 +61,13 @@ def run(
     retry: Retry | None = None,
     retry_unknown: bool = False,
     weigh: Weigh = weigh,
+    replies: Replies | None = None,
 ) -> Summary:
     """Work off what is left of a job: items that wait, and items that failed. Resuming is running again.
 
     on_event        is never called twice at a time
     judge           left out: judge processes of its own, one for each worker
+    replies         on record: the run takes every reply from there and sends nothing
     retry_unknown   send calls again whose outcome a crash has hidden; free ones always are
 
     Raises JobError for a job that is unknown or cancelled, EndpointError where an endpoint is dead (items of
@@ -78,19 +82,36 @@ def run(
     with contextlib.ExitStack() as stack:
         routes = {}
         for model in spec.all_models:
-            used = client or Client(
-                model.name, model.base_url, limits=CallLimits(tokens=spec.tokens), price=model.price
-            )
+            used = client or client_of(spec, model)
             if client is None:
                 stack.callback(used.close)
-            routes[model.name] = Route(used, Lane(), retry_unknown or used.price == (0.0, 0.0))
+            routes[model.name] = Route(
+                used, Lane(spec.workers or os.cpu_count() or 1), retry_unknown or used.price == (0.0, 0.0)
+            )
         if judge is None:
             judge = stack.enter_context(Judges()).judge
         ledger = Ledger(store)
         ledger.recover()
         return _Run(
-            store, ledger, job, spec, corpus, on_event, routes, judge, resolve, retry or Retry(), weigh
+            store,
+            ledger,
+            job,
+            spec,
+            corpus,
+            on_event,
+            routes,
+            judge,
+            resolve,
+            retry or Retry(),
+            weigh,
+            replies,
         ).all()
+
+
+def client_of(spec: JobSpec, model: ModelSpec) -> Client:
+    """The client of one of a job's models."""
+    limits = CallLimits(tokens=spec.tokens)
+    return Client(model.name, model.base_url, limits=limits, price=model.price, mode=spec.mode)
 
 
 def summary(store: Store, job: int, *, budget_spent: bool = False) -> Summary:
@@ -131,12 +152,15 @@ class _Run:
     resolve: Resolve
     retry: Retry
     weigh: Weigh
+    replies: Replies | None
 
     def __post_init__(self) -> None:
         self.mutex = threading.Lock()
         self.budget_spent = False
         self.error: BaseException | None = None
         self.strategies = tuple(STRATEGIES) if self.spec.strategy == "auto" else (self.spec.strategy,)
+        folder = self.store.path.parent / "batches"
+        self.batch = Batch(folder, self.job) if self.spec.mode == "batch" else None
         self.writer = Writer(self.spec.prompts)
         turns = self.spec.budget is not None or len(self.strategies) > 1
         self.schedule = Schedule(self.strategies, Bandit(self.spec.seed) if turns else None)
@@ -158,7 +182,9 @@ class _Run:
             raise
         if self.error is not None:
             raise self.error
-        return summary(self.store, self.job, budget_spent=self.budget_spent)
+        paths = self.batch.close(self.ledger) if self.batch else []
+        done = summary(self.store, self.job, budget_spent=self.budget_spent)
+        return replace(done, batches=tuple(map(str, paths)))
 
     def _tasks(self) -> list[Task]:
         """What waits. The schedule is told what earlier runs learnt: by results, and by steps on file."""
@@ -193,8 +219,8 @@ class _Run:
             over = True
             try:
                 over = self._advance(task)
-            except StoppedError:
-                pass  # its lane is dead, or the run ends: it waits for another run
+            except (StoppedError, AwaitedError):
+                pass  # its lane is dead, the run ends, or a batch must be answered: it waits for another run
             except BudgetSpentError as error:
                 self.budget_spent = True
                 self.schedule.close()
@@ -231,7 +257,7 @@ class _Run:
                     self._learn(task, attempt)
                     if not search.over:
                         return False
-        except (StoppedError, BudgetSpentError, sqlite3.Error):
+        except (StoppedError, AwaitedError, BudgetSpentError, sqlite3.Error):
             raise
         except Exception as error:
             if isinstance(error, EndpointError) and lane.dead(error):
@@ -269,6 +295,8 @@ class _Run:
             self.retry,
             route.resend,
             waiting=lambda text: self._announce(task, "waiting", text),
+            replies=self.replies,
+            batch=self.batch,
             keys=task.keys,
         )
 
@@ -318,7 +346,7 @@ class _Run:
             while not work.over:
                 work.step(caller, judge, lambda note: self._announce(task, note.stage, note.text))
                 lane.check()
-        except (BudgetSpentError, EndpointError, UnknownOutcomeError, JudgeError) as error:
+        except (BudgetSpentError, EndpointError, UnknownOutcomeError, JudgeError, NoReplyError) as error:
             self._announce(task, "stop", f"no more improvements: {error}")
         for kept in work.front:
             if kept.turns:
@@ -388,7 +416,7 @@ class _Run:
 
 def _why(error: Exception) -> str:
     """A failure for people; one that nobody foresaw is named by its type."""
-    expected = isinstance(error, EndpointError | UnknownOutcomeError | JudgeError)
+    expected = isinstance(error, EndpointError | UnknownOutcomeError | JudgeError | NoReplyError)
     return str(error) if expected else f"internal error: {type(error).__name__}: {error}"
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmptx.jobs.errors import JobError
+from llmptx.llm.client import Mode
 from llmptx.llm.profiles import UnknownModelError, profile_for
 from llmptx.llm.prompt import TemplateError, Writer
 from llmptx.record import Routine
@@ -51,6 +52,7 @@ class JobSpec(BaseModel):
     strategy   repair: `samples` conversations of `rounds` drafts, a record each. best-of-n and best-first:
                one search of at most samples x rounds drafts, which ends with the first that passes. auto: one
                of the three for each item, as the bandit finds them to pay
+    mode       online; flex: cheaper and slower, where an endpoint has it; batch: requests go to files
     optimize   drafts more that are spent on a verified kernel, to find better ones
     prompts    texts that replace shipped prompt templates, by name (system, task, repair, improve)
     seed       of the bandit, which decides whose turn it is wherever there is a budget
@@ -68,6 +70,7 @@ class JobSpec(BaseModel):
     base_url: str = ""
     models: tuple[ModelSpec, ...] = ()
     strategy: StrategyName = "repair"
+    mode: Mode = "online"
     optimize: Annotated[int, Field(ge=0, le=100)] = 0
     prompts: dict[str, str] = {}
     seed: int = 0

@@ -72,6 +72,10 @@ MIGRATIONS: tuple[str, ...] = (
     DROP TABLE items;
     ALTER TABLE items_2 RENAME TO items;
     """,
+    """
+    ALTER TABLE calls ADD COLUMN batch TEXT NOT NULL DEFAULT '';
+    CREATE INDEX calls_by_state ON calls (state);
+    """,
 )
 
 _locks: dict[Path, tuple[int, int]] = {}
