@@ -13,8 +13,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from benchmarks.judge.controls import controls
-from benchmarks.judge.measure import Journal, exhausted, mutants, run
-from benchmarks.judge.table import as_json, markdown
+from benchmarks.judge.measure import Journal, judged, mutants, run
+from benchmarks.judge.settle import settle, survivors
+from benchmarks.judge.table import as_json, filled, markdown
 from benchmarks.judge.tasks import TASKS, Task
 from benchmarks.judge.tasks import task as task_of
 from llmptx.run.worker import Pool
@@ -22,19 +23,26 @@ from llmptx.verify.mutate import Mutant
 
 
 def prove(pairs: Sequence[tuple[Task, Mutant]], journal: Journal, pool: Pool, seconds: float) -> None:
-    """Tries every input on what survived of unary float32 kernels, for at most so many seconds."""
+    """Tries to settle what survived, for at most so many seconds."""
     began = time.monotonic()
-    for task, mutant in pairs:
-        row = journal.rows.get((task.name, mutant.hash))
-        if row is None or row.outcome != "survived" or task.signature.inputs != ("float32",):
-            continue
-        if task.routine.kind != "elementwise":
-            continue
+    for task, left in survivors(pairs, journal).values():
         if time.monotonic() - began > seconds:
             return
-        row = exhausted(task, mutant, row, pool)
-        journal.add(row)
-        print(f"{row.outcome:<10} {row.seconds:6.2f} s  {row.task}:{row.line} {row.what}", file=sys.stderr)
+        for row in settle(task, left, journal, pool):
+            journal.add(row)
+            where = f"{row.task}:{row.line}"
+            print(f"{row.outcome:<10} {row.proof_seconds:6.2f} s  {where:<24} {row.what}", file=sys.stderr)
+
+
+def again(pairs: Sequence[tuple[Task, Mutant]], journal: Journal, pool: Pool) -> None:
+    """Judges what survived once more, as after a change of the judge."""
+    for task, left in survivors(pairs, journal).values():
+        for mutant, _ in left:
+            row = judged(task, mutant, pool)
+            journal.add(row)
+            print(
+                f"{row.outcome:<10} {row.seconds:6.2f} s  {row.task}:{row.line} {row.what}", file=sys.stderr
+            )
 
 
 def main() -> None:
@@ -48,10 +56,17 @@ def main() -> None:
         "--journal", type=Path, default=Path("build/judge.jsonl"), help="resumed if it is there"
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--markdown", type=Path, help="write the tables here")
-    parser.add_argument("--prove", type=float, default=0, help="minutes to spend on trying every input")
+    parser.add_argument("--again", action="store_true", help="judge once more what survived before")
+    parser.add_argument("--prove", type=float, default=60, help="minutes to spend on proofs (default 60)")
+    parser.add_argument(
+        "--table", type=Path, nargs="*", help="judge nothing: write the tables into these pages"
+    )
     parser.add_argument("--no-controls", action="store_true", help="mutants only")
     chosen = parser.parse_args()
+    if chosen.table is not None:
+        for page in chosen.table:
+            page.write_text(filled(page.read_text("utf-8"), Journal(chosen.journal)), "utf-8")
+        return
     tasks = [
         task_of(name, dtype)
         for name, dtype in TASKS
@@ -64,16 +79,15 @@ def main() -> None:
             for row in controls(journal, pool):
                 print(f"{row.outcome:<10} {row.seconds:6.2f} s  {row.task}  {row.message}", file=sys.stderr)
         pairs = list(mutants(tasks, chosen.sample, chosen.seed))
+        if chosen.again:
+            again(pairs, journal, pool)
         for row in run(pairs, journal, pool, chosen.minutes * 60):
             where = f"{row.task}:{row.line}"
             print(
                 f"{row.outcome:<10} {row.seconds:6.2f} s  {where:<24} {row.kind}: {row.what}", file=sys.stderr
             )
         prove(pairs, journal, pool, chosen.prove * 60)
-    text = markdown(journal)
-    print(text)
-    if chosen.markdown:
-        chosen.markdown.write_text(text, "utf-8")
+    print(markdown(journal))
     if chosen.json:
         chosen.json.write_text(as_json(journal), "utf-8")
 

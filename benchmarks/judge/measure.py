@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import zip_longest
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -16,22 +19,27 @@ from llmptx.ptx.plan import parse_plan
 from llmptx.record import Verdict
 from llmptx.run.worker import Pool
 from llmptx.toolchain.ptxas import assemble
-from llmptx.verify.equivalent import proved
 from llmptx.verify.judge import verify
-from llmptx.verify.mutate import Mutant, sample
+from llmptx.verify.mutate import Mutant, drawn
 
-Outcome = Literal["stillborn", "same code", "killed", "survived", "proved", "missed"]
+Outcome = Literal["stillborn", "same code", "killed", "survived", "proved", "correct", "within", "missed"]
 TARGET = "sm_80"
+EVERY = "original, every input"  # the kind of the row of a kernel that was tried on all its inputs
+AHEAD = 3
+HANGS = 5.0  # seconds of a run; honest kernels take milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """What became of one mutant.
 
-    outcome  stillborn: ptxas refuses it; same code: its machine code is the original's; proved: shown to be
-             right as `message` says; missed: it passes `full`, and `exhaustive` finds it
+    outcome  stillborn: ptxas refuses it; same code: its machine code is the original's; proved: it does the
+             same, as `message` says; correct: it answers otherwise, within the tolerance on every input there
+             is; within: it answers otherwise, and cannot leave what the routine's rule allows; missed: it
+             passes `full` and is wrong
     stage    that killed it
     found    kinds of the findings
+    max_ulp  the largest error over all inputs, of an original
     habit    whether five random inputs and allclose let it pass; None where it was not asked
     """
 
@@ -48,6 +56,8 @@ class Row:
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     habit: bool | None = None
+    max_ulp: float = 0.0
+    proof_seconds: float = 0.0
 
 
 class Journal:
@@ -80,27 +90,33 @@ def _read(line: str) -> Row | None:
 
 def mutants(tasks: Sequence[Task], count: int, seed: int) -> Iterator[tuple[Task, Mutant]]:
     """`count` mutants in all, the tasks by turns, so that a run stopped early has something of each."""
-    each = -(-count // len(tasks))
-    rounds = zip_longest(
-        *(sample(task.text, each, zlib.crc32(f"{task.name} {seed}".encode())) for task in tasks)
-    )
+    rounds = zip_longest(*(drawn(task.text, zlib.crc32(f"{task.name} {seed}".encode())) for task in tasks))
     listed = ((t, m) for round_ in rounds for t, m in zip(tasks, round_, strict=True) if m is not None)
-    for number, pair in enumerate(listed):
-        if number == count:
-            return
-        yield pair
+    return islice(listed, count)
 
 
 def run(pairs: Iterable[tuple[Task, Mutant]], journal: Journal, pool: Pool, seconds: float) -> Iterator[Row]:
     """Judges what the journal does not have yet, for at most so many seconds."""
     began = time.monotonic()
-    for task, mutant in pairs:
+    left = (pair for pair in pairs if (pair[0].name, pair[1].hash) not in journal.rows)
+    for task, mutant in _ahead(left):
         if time.monotonic() - began > seconds:
             return
-        if (task.name, mutant.hash) not in journal.rows:
-            row = judged(task, mutant, pool)
-            journal.add(row)
-            yield row
+        row = judged(task, mutant, pool)
+        journal.add(row)
+        yield row
+
+
+def _ahead(pairs: Iterator[tuple[Task, Mutant]]) -> Iterator[tuple[Task, Mutant]]:
+    """The pairs, ptxas at work on the next few while one is judged: `assemble` keeps what it said."""
+    waiting: deque[tuple[Task, Mutant]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for pair in pairs:
+            thread.submit(assemble, pair[1].text, TARGET)
+            waiting.append(pair)
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        yield from waiting
 
 
 def judged(task: Task, mutant: Mutant, pool: Pool) -> Row:
@@ -113,34 +129,27 @@ def judged(task: Task, mutant: Mutant, pool: Pool) -> Row:
     if same_plan and assembly.code == assemble(task.text, TARGET).code:
         return Row(*about, outcome="same code")
     began = time.perf_counter()
-    verdict = verify(mutant.text, task.routine.name, task.signature.dtype, pool=pool)
+    verdict = full_verdict(task, mutant.text, pool)
     spent = round(time.perf_counter() - began, 4)
-    same = verdict.passed and proved(task.text, mutant.text)
     found = tuple(dict.fromkeys(f.kind for f in verdict.findings))
     return Row(
         *about,
-        outcome="proved" if same else "survived" if verdict.passed else "killed",
+        outcome="survived" if verdict.passed else "killed",
         stage="" if verdict.passed else verdict.stages[-1].name,
         found=found,
-        message=verdict.findings[0].message if verdict.findings else "by z3" if same else "",
+        message=verdict.findings[0].message if verdict.findings else "",
         seconds=spent,
         stages=stages(verdict),
         habit="timeout" not in found and habit(task, mutant.text, pool),  # whoever runs it sees it hang
     )
 
 
-def exhausted(task: Task, mutant: Mutant, row: Row, pool: Pool) -> Row:
-    """A survivor's row once all 2^32 inputs were tried. For routines of one float32 input only."""
-    began = time.perf_counter()
-    verdict = verify(mutant.text, task.routine.name, task.signature.dtype, "exhaustive", pool=pool)
-    last = verdict.stages[-1]
-    return replace(
-        row,
-        outcome="proved" if verdict.passed else "missed",
-        stage="" if verdict.passed else last.name,
-        message="all inputs tried" if verdict.passed else verdict.findings[0].message,
-        seconds=round(time.perf_counter() - began, 4),
-    )
+def full_verdict(task: Task, text: str, pool: Pool) -> Verdict:
+    """A verdict at `full`, brief: what `quick` finds is neither explained nor assembled for every target."""
+    name, dtype = task.routine.name, task.signature.dtype
+    brief = partial(verify, text, name, dtype, pool=pool, seconds=HANGS, brief=True)
+    verdict = brief(level="quick", targets=(TARGET,))
+    return brief() if verdict.passed else verdict
 
 
 def stages(verdict: Verdict) -> dict[str, float]:

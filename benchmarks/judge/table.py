@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.judge.controls import COMPILED, OFFLINE
-from benchmarks.judge.measure import Journal, Row
+from benchmarks.judge.measure import EVERY, Journal, Row
 from llmptx.verify.mutate import KINDS
 
 GROUPS = (
@@ -30,56 +30,89 @@ STAGES = ("read", "assemble", "quick", "full", "sanitizers", "memory", "schedule
 
 
 def markdown(journal: Journal) -> str:
-    """The page."""
+    """Both blocks, as the pages have them."""
+    return f"{summary(journal)}\n\n{tables(journal)}\n"
+
+
+def filled(page: str, journal: Journal) -> str:
+    """A page with the blocks it has written anew: what stands between `<!-- judge: NAME -->` and
+    `<!-- judge: end -->`. Raises ValueError for a page that has none."""
+    found = 0
+    for name, block in (("summary", summary), ("tables", tables)):
+        begin, end = f"<!-- judge: {name} -->", "<!-- judge: end -->"
+        before, mark, rest = page.partition(begin)
+        if mark:
+            found += 1
+            _, mark, after = rest.partition(end)
+            if not mark:
+                raise ValueError(f"the block {begin} has no {end}")
+            page = f"{before}{begin}\n{block(journal)}\n{end}{after}"
+    if not found:
+        raise ValueError("the page has no block of the judge's tables: <!-- judge: summary --> begins one")
+    return page
+
+
+def summary(journal: Journal) -> str:
+    """Totals in words, and a line a class of routine."""
+    rows = _mutants(journal)
+    return f"{_totals(rows)}\n\n{_kills(rows, GROUPS, lambda row: row.group, 'class')}"
+
+
+def tables(journal: Journal) -> str:
+    """By mutation, stage and proof; honest kernels; times; and every mutant that is left."""
     rows = _mutants(journal)
     parts = [
-        "# The judge, judged",
-        "Written by `python -m benchmarks.judge --markdown docs/judge.md`. A mutant is a verified kernel\n"
-        "with one fault. The same mutants are put to the field's habit too: `np.allclose` on five random\n"
-        "inputs of one shape.",
-        _summary(rows),
-        "## By mutation",
+        "### By mutation",
         _kills(rows, KINDS, lambda row: row.kind, "mutation"),
-        "## By routine class",
-        _kills(rows, GROUPS, lambda row: row.group, "class"),
-        "## By the stage that found it",
+        "### By the stage that found it",
         _stages(_killed(rows)),
-        "## Honest kernels",
+        "### How those that passed were settled",
+        _proofs(rows),
+        "### Honest kernels",
         _controls(journal),
-        "## Time of a verdict",
+        "### Time of a verdict",
         "Seconds of a `full` verdict that passes, the worker warm, on the machine and under the load this\n"
         "was measured: median / 95th percentile.",
         _times(journal),
-        "## Neither found nor proved right",
+        "### Neither found nor settled",
         _survivors(rows),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
-def _summary(rows: Sequence[Row]) -> str:
+def _totals(rows: Sequence[Row]) -> str:
     tasks = {row.task for row in rows}
     wrong, killed = _wrong(rows), len(_killed(rows))
     habit = sum(row.habit is False for row in wrong)
+    same = _count(rows, "same code") + _count(rows, "proved")
+    right = _count(rows, "correct") + _count(rows, "within")
+    kernels = f"{len(tasks)} kernels ({len({t.split()[0] for t in tasks})} routines)"
+    share, habits = _share(killed, len(wrong)), _share(habit, len(wrong))
+    found = f"**{killed} ({share}) are found at `full`**"
     return (
-        f"{len(rows)} mutants of {len(tasks)} kernels ({len({t.split()[0] for t in tasks})} routines).\n"
-        f"{_count(rows, 'stillborn')} are refused by ptxas; {_count(rows, 'same code')} have the original's\n"
-        f"machine code and {_count(rows, 'proved')} are proved right in other ways: these are no faults.\n"
-        f"Of the other {len(wrong)}, **{killed} ({_share(killed, len(wrong))}) are found at `full`**;\n"
-        f"the field's habit finds {habit} ({_share(habit, len(wrong))}).\n\n"
-        f"{_debt(rows)}"
+        f"{len(rows)} mutants of {kernels}. {_count(rows, 'stillborn')} are refused by ptxas. {same} are\n"
+        f"proved to do what the original does, and {right} to answer otherwise, but within the routine's\n"
+        f"tolerance: these are no faults. Of the other {len(wrong)}, {found}; five\n"
+        f"random inputs and `allclose`, the field's habit, find {habit} ({habits}). What is neither found\n"
+        f"nor proved right, {len(wrong) - killed}, counts as not found."
     )
 
 
-def _debt(rows: Sequence[Row]) -> str:
-    left = [row for row in rows if row.outcome in ("survived", "missed")]
-    argued = [row for row in left if not _said(row).startswith(("a fault", "not yet read"))]
-    rest = len(left) - len(argued)
-    seen = len(_killed(rows))
-    return (
-        f"{len(left)} are neither found nor proved right; the last table lists them. A reader holds\n"
-        f"{len(argued)} of them to be right, for the reason given there. Without these the share would be\n"
-        f"{_share(seen, seen + rest)}."
-    )
+def _proofs(rows: Sequence[Row]) -> str:
+    ways = {
+        ("same code", ""): "the same machine code for sm_80",
+        ("proved", "by z3"): "the same accesses and values, by z3 or a block's threads in step",
+        ("proved", ""): "the same answers to all 2^32 values",
+        ("correct", ""): "other answers, within the tolerance on all 2^32 values",
+        ("within", ""): "other roundings, within the bound by the depth of the sum",
+        ("missed", ""): "wrong on some of all 2^32 values: a fault that `full` missed",
+    }
+    counted: dict[str, int] = {}
+    for row in rows:
+        words = ways.get((row.outcome, row.message)) or ways.get((row.outcome, ""))
+        if words:
+            counted[words] = counted.get(words, 0) + 1
+    return _lines(("what was shown", "mutants"), counted.items())
 
 
 def as_json(journal: Journal) -> str:
@@ -90,6 +123,8 @@ def as_json(journal: Journal) -> str:
         "stillborn": _count(rows, "stillborn"),
         "same_code": _count(rows, "same code"),
         "proved": _count(rows, "proved"),
+        "correct": _count(rows, "correct"),
+        "within": _count(rows, "within"),
         "wrong": len(_wrong(rows)),
         "killed": len(_killed(rows)),
         "killed_by_habit": sum(row.habit is False for row in _wrong(rows)),
@@ -100,7 +135,7 @@ def as_json(journal: Journal) -> str:
 
 
 def _mutants(journal: Journal) -> list[Row]:
-    return [row for row in journal.rows.values() if row.kind not in (OFFLINE, COMPILED)]
+    return [row for row in journal.rows.values() if row.kind not in (OFFLINE, COMPILED, EVERY)]
 
 
 def _wrong(rows: Iterable[Row]) -> list[Row]:
@@ -133,10 +168,21 @@ def _kills(rows: Sequence[Row], names: Sequence[str], key: Callable[[Row], str],
             continue
         habit = sum(row.habit is False for row in wrong)
         killed = len(_killed(group))
-        right = _count(group, "same code") + _count(group, "proved")
-        counts = (len(group), _count(group, "stillborn"), right, len(wrong), killed)
+        same = _count(group, "same code") + _count(group, "proved")
+        right = _count(group, "correct") + _count(group, "within")
+        counts = (len(group), _count(group, "stillborn"), same, right, len(wrong), killed)
         table.append((name, *counts, _share(killed, len(wrong)), _share(habit, len(wrong))))
-    head = (title, "mutants", "stillborn", "proved right", "wrong", "found", "share", "allclose finds")
+    head = (
+        title,
+        "mutants",
+        "stillborn",
+        "the same",
+        "right otherwise",
+        "wrong",
+        "found",
+        "share",
+        "allclose",
+    )
     return _lines(head, table)
 
 

@@ -1,16 +1,18 @@
 """Proofs by z3 that a changed kernel is the same kernel, for every launch a plan allows.
 
-First by the instruction that differs: if it and its replacement give the same value for every state they can
-be reached in, nothing else matters, loops and barriers included. What is known of that state: how registers
-were made in straight line before, which branches before were not taken, what the plan says of threads and
-blocks. All else may hold anything. Then, for kernels without loops, by all they load and store (`symbolic`).
-A proof holds whatever is in memory; no proof says nothing.
+First by a block's threads in step (`lockstep`). Then by the instruction that differs: if it and its
+replacement give the same value for every state they can be reached in, nothing else matters, loops and
+barriers included. What is known of that state: how registers were made in straight line before, which
+branches were not taken, what the plan says of threads and blocks. All else may hold anything. Last, for
+kernels without loops, by all they load and store (`symbolic`). A proof holds whatever is in memory; no proof
+says nothing.
 
 z3 (the `z3-solver` package) is asked for only here. Knows no routine.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,10 +33,11 @@ from llmptx.ptx.ast import (
 )
 from llmptx.ptx.parser import parse
 from llmptx.ptx.plan import Plan, parse_plan
-from llmptx.verify import symbolic, walk
+from llmptx.verify import lockstep, symbolic, walk
 from llmptx.verify.terms import Term, Variables, computed, extended, types_of, widths
 
 TIMEOUT_MS = 3000
+BOUNDS_SECONDS = 10.0
 # Bounds that a loop may keep: no sign bit, and room for a step more; for addresses, far from any sign.
 _BOUNDS = {32: (1 << 30, 1 << 31), 64: (1 << 49,)}
 
@@ -58,7 +61,7 @@ def proved(original: str, mutant: str) -> bool:
         return False
     if replace(f, body=()) != replace(g, body=()):
         return False
-    return _same_value(f, g, plan) or symbolic.same(f, g, plan)
+    return lockstep.same(f, g, plan) or _same_value(f, g, plan) or symbolic.same(f, g, plan)
 
 
 def _same_value(f: Function, g: Function, plan: Plan) -> bool:
@@ -199,12 +202,18 @@ class _Known:
         solver = z3.Solver()
         solver.set("timeout", TIMEOUT_MS // 10)
         solver.add(*self.unknown.facts)
-        while True:
-            dropped = [key for key in held if not self._kept(*key, held.values(), solver)]
-            if not dropped:
+        deadline = time.monotonic() + BOUNDS_SECONDS
+        while time.monotonic() < deadline:
+            dropped = [
+                key
+                for key in held
+                if time.monotonic() < deadline and not self._kept(*key, held.values(), solver)
+            ]
+            if not dropped and time.monotonic() < deadline:
                 return list(held.values())
             for key in dropped:
                 del held[key]
+        return []
 
     def _kept(self, line: int, name: str, bound: int, held: Iterable[Term], solver: Any) -> bool:
         """Whether every way into a line keeps a bound, if all that are held hold."""

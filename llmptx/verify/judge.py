@@ -15,7 +15,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal, Protocol
@@ -33,7 +33,7 @@ from llmptx.verify import every_input, exhaustive, huge, stages
 from llmptx.verify.read import Reading, read
 from llmptx.verify.shrink import describe
 from llmptx.verify.stages import Result, Tick
-from llmptx.verify.trial import Trial, smallest
+from llmptx.verify.trial import SECONDS, Trial, smallest
 
 Device = Literal["cpu", "cuda"]
 REGISTER_FILE = 65536
@@ -66,6 +66,9 @@ def verify(
     on_progress: OnProgress | None = None,
     file: str = "FILE.ptx",
     shrink: bool = False,
+    brief: bool = False,
+    seconds: float = SECONDS,
+    targets: Sequence[str] = TARGETS,
 ) -> Verdict:
     """Judges a candidate; whatever is wrong with it is in the verdict, never raised.
 
@@ -75,6 +78,9 @@ def verify(
     on_progress  called with (stage, cases done, cases in all or 0) while one runs
     file         how the reproducing command names the text
     shrink       whether to spend a second more on a failing case to find a small one like it
+    brief        to say no more of a failure than that it is one: half the time
+    seconds      one run may take before it counts as one that hangs
+    targets      to assemble for
 
     Raises UnknownRoutine, KeyError for a dtype the routine has not, LevelError, ToolchainMissing, NoGpuError.
     """
@@ -89,13 +95,13 @@ def verify(
 
     reading = judged.read(ptx_text)
     if judged.passed:
-        judged.stage("assemble", lambda tick: judged.assemble(ptx_text, reading))
+        judged.stage("assemble", lambda tick: judged.assemble(ptx_text, reading, targets))
     trial: Trial | None = None
     if judged.passed and reading.plan is not None:
         runs = pool or _shared("cpu")
         secret = seed if seed is not None else _seed(reading.hash, routine.spec_hash(dtype))
         trial = Trial(ptx_text, routine, signature, reading, reading.plan, runs.run, secret)
-        trial.lanes = getattr(runs, "size", 1)
+        trial.lanes, trial.seconds, trial.brief = getattr(runs, "size", 1), seconds, brief
         for name, stage in _stages(level):
             judged.stage(name, lambda tick, stage=stage, trial=trial: stage(trial, tick))  # type: ignore[misc]
             if not judged.passed:
@@ -203,12 +209,12 @@ class _Verdict:
         self.stage("read", work)
         return taken[0]
 
-    def assemble(self, text: str, reading: Reading) -> Result:
+    def assemble(self, text: str, reading: Reading, targets: Sequence[str]) -> Result:
         """ptxas for every target; its report goes into the verdict."""
-        assemblies = assemble_all(text, TARGETS)
+        assemblies = assemble_all(text, targets)
         self._resources = tuple(r for a in assemblies for r in a.resources)
         found = []
-        for target, assembly in zip(TARGETS, assemblies, strict=True):
+        for target, assembly in zip(targets, assemblies, strict=True):
             for line, message in assembly.errors:
                 place = (line, 1) if line else (0, 0)
                 found.append(
@@ -218,7 +224,7 @@ class _Verdict:
                 break  # the other targets mostly repeat it
         if not found:
             found = list(_too_many_registers(reading, self._resources))
-        return Result(tuple(found[:20]), len(TARGETS))
+        return Result(tuple(found[:20]), len(targets))
 
     def verdict(self, level: Level, candidate: str, device: str, accuracy: Accuracy | None) -> Verdict:
         return Verdict(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from llmptx.ptx.ast import Function, Instruction, Int, Label, Module, Reg, Registers, Scope, Statement, Sym
 from llmptx.ptx.errors import PtxError
@@ -90,7 +90,12 @@ def changes(text: str, seed: int = 0) -> list[Change]:
 
 
 def sample(text: str, count: int, seed: int = 0, changed: Sequence[Change] | None = None) -> list[Mutant]:
-    """At most `count` mutants, the kinds by turns in an order of the seed's, no two alike.
+    """The first `count` of `drawn`; fewer where there are no more."""
+    return list(islice(drawn(text, seed, changed), count))
+
+
+def drawn(text: str, seed: int = 0, changed: Sequence[Change] | None = None) -> Iterator[Mutant]:
+    """All mutants, the kinds by turns in an order of the seed's, no two alike.
 
     None is like the original under `candidate_hash`.
     """
@@ -104,15 +109,13 @@ def sample(text: str, count: int, seed: int = 0, changed: Sequence[Change] | Non
     order = list(by_kind)
     rng.shuffle(order)
     seen = {candidate_hash(text)}
-    chosen: list[Mutant] = []
-    while by_kind and len(chosen) < count:
+    while by_kind:
         for kind in [k for k in order if k in by_kind]:
             mutant = _next(by_kind[kind], module, plan, seen)
             if mutant is None:
                 del by_kind[kind]
-            elif len(chosen) < count:
-                chosen.append(mutant)
-    return chosen
+            else:
+                yield mutant
 
 
 def _next(group: list[Change], module: Module, plan: Plan, seen: set[str]) -> Mutant | None:

@@ -27,11 +27,14 @@ from llmptx.ptx.ast import (
     Vec,
 )
 from llmptx.ptx.plan import Plan
+from llmptx.ptx.printer import print_statement
 from llmptx.verify import walk
-from llmptx.verify.terms import Term, Variables, computed, extended, is_nan, type_of, types_of, widths
+from llmptx.verify.cut import reads, results
+from llmptx.verify.terms import Term, Variables, computed, extended, is_nan, named, type_of, types_of, widths
 
 TIMEOUT_MS = 5000
 _BEYOND = ("bar", "barrier", "atom", "red", "shfl", "vote", "call", "cp", "match", "activemask")
+_CARRYING = ("addc", "subc", "madc")
 _FLOATS = {"f32": 32, "f64": 64}
 
 
@@ -97,8 +100,35 @@ class _Run:
         # What arrives at a label from branches before it: conditions, and the registers then.
         self._arriving: dict[str, list[tuple[Term, dict[str, Term]]]] = {}
         self._passed: set[str] = set()
-        for statement in body:
-            self._statement(statement)
+        loops = _loops(body)
+        at = 0
+        while at < len(body):
+            if at in loops:
+                self._loop(body[at : loops[at]])
+                at = loops[at]
+                continue
+            self._statement(body[at])
+            at += 1
+
+    def _loop(self, part: Sequence[Statement]) -> None:
+        """A loop of arithmetic alone: registers before its last round are some function of what it found."""
+        import z3
+
+        label, *inside = part
+        self._statement(label)
+        rounds = [s for s in inside if isinstance(s, Instruction)]
+        written = sorted({name for i in rounds for name in results(i)})
+        names = {name for i in rounds for name in reads(i)} | set(written)
+        found = [self._register(name) for name in sorted(names)]
+        code = "\n".join(print_statement(s) for s in part)
+        sorts = [z3.BitVecSort(term.size()) for term in found]
+        left = {}
+        for name in written:
+            function = z3.Function(f"{code} leaves {name}", *sorts, z3.BitVecSort(self._width(name)))
+            left[name] = function(*found)
+        self._registers |= left
+        for each in rounds[:-1]:
+            self._compute(each)
 
     def _statement(self, statement: Statement) -> None:
         if isinstance(statement, Label):
@@ -206,7 +236,11 @@ class _Run:
         terms = [self._operand(o, w) for o, w in zip(sources, sizes, strict=True)]
         value = computed(instruction, types, terms)
         if isinstance(target, Reg):
-            fitted = extended(value, types[0], self._width(target.name))
+            width = self._width(target.name)
+            carries = instruction.opcode in _CARRYING or "cc" in instruction.modifiers
+            if value is None and not carries and instruction.opcode not in ("setp", "set", "mov"):
+                value = named(instruction, width, terms)
+            fitted = extended(value, types[0], width)
             if fitted is None:
                 raise _Beyond
             self._write(target.name, fitted, instruction)
@@ -273,6 +307,29 @@ class _Run:
             if value is None:
                 raise _Beyond
             self._write(_name(element), value, instruction)
+
+
+def _loops(body: Sequence[Statement]) -> dict[int, int]:
+    """Stretches from a label to the one branch back to it, that nothing else enters or leaves: first place,
+    and the one past the last."""
+    found = {}
+    branches = [
+        (at, s.operands[0].name)
+        for at, s in enumerate(body)
+        if isinstance(s, Instruction) and s.opcode == "bra" and isinstance(s.operands[0], Sym)
+    ]
+    for start, label in enumerate(body):
+        ways = [at for at, name in branches if isinstance(label, Label) and name == label.name]
+        if not ways or max(ways) <= start:
+            continue
+        end = max(ways)
+        inner = body[start + 1 : end]
+        closed = all(
+            isinstance(s, Instruction) and s.opcode not in (*_BEYOND, "bra", "ld", "st") for s in inner
+        )
+        if closed and not any(isinstance(s, Instruction) and s.opcode in ("ret", "exit") for s in inner):
+            found[start] = end + 1
+    return found
 
 
 def _name(operand: Operand) -> str:

@@ -7,6 +7,7 @@ names that give the same result for the same operands, and no more is known of t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from llmptx.ptx.ast import Instruction
@@ -21,6 +22,10 @@ Term = Any
 
 _COMPARES = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
 _UNSIGNED_COMPARES = {"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}
+# Arithmetic of which the result is NaN where an operand is (PTX ISA 9.7.3).
+_SPREADING = (
+    *("add", "sub", "mul", "fma", "mad", "div", "sqrt", "rcp", "rsqrt", "ex2", "lg2", "sin", "cos", "tanh"),
+)
 _FRACTION = {16: 10, 32: 23, 64: 52}
 
 
@@ -246,9 +251,31 @@ def _floating(instruction: Instruction, types: Sequence[Type], terms: Sequence[T
                 return _extremum(opcode, "NaN" in plain, type_, a, terms[1], z3)
     if opcode in ("setp", "set", "selp", "mov"):
         return None
+    result = named(instruction, types[0].width, terms)
+    digits = {32: 24, 64: 53}.get(types[0].bits)
+    if opcode == "cvt" and len(types) == 2 and types[0].kind == "f" and not type_.is_float and digits:
+        # A whole number of so few digits is a float: there is nothing to round, whatever the mode.
+        plainly = replace(instruction, modifiers=(str(types[0]), str(type_)))
+        few = z3.ULE(z3.If(terms[0] < 0, -terms[0], terms[0]) if type_.signed else terms[0], 1 << digits)
+        if type_.width <= digits:
+            return named(plainly, types[0].width, terms)
+        return z3.If(few, named(plainly, types[0].width, terms), result)
+    same = exact or (
+        type_.kind == "f" and {str(t) for t in types} == {str(type_)} and type_.bits in _FRACTION
+    )
+    if same and opcode in _SPREADING:
+        nan = z3.BitVecVal((1 << (type_.bits - 1)) - 1, type_.bits)
+        return z3.If(z3.Or([is_nan(term, type_.bits) for term in terms]), nan, result)
+    return result
+
+
+def named(instruction: Instruction, width: int, terms: Sequence[Term]) -> Term:
+    """A result of which only that is known, that it is the operands'."""
+    import z3
+
     sorts = [z3.BitVecSort(term.size()) for term in terms]
-    name = ".".join((opcode, *instruction.modifiers))
-    return z3.Function(name, *sorts, z3.BitVecSort(types[0].width))(*terms)
+    name = ".".join((instruction.opcode, *instruction.modifiers))
+    return z3.Function(f"{name}/{len(terms)}", *sorts, z3.BitVecSort(width))(*terms)
 
 
 def is_nan(bits: Term, width: int) -> Term:

@@ -55,7 +55,9 @@ class Failure:
 class Trial:
     """What the stages share: the candidate, how to run it, and what has been learnt so far.
 
-    lanes  how many threads may call `run` at once
+    lanes    how many threads may call `run` at once
+    seconds  one run may take
+    brief    to find out no more of a failure than that it is one
     """
 
     text: str
@@ -74,6 +76,8 @@ class Trial:
     rounded: float | None = None
     monotonicity_breaks: int | None = None
     lanes: int = 1
+    seconds: float = SECONDS
+    brief: bool = False
 
     def accuracy(self) -> Accuracy | None:
         """Over all that was compared; None before anything was."""
@@ -105,7 +109,7 @@ class Trial:
             asked = job(self.text, self.plan, self.routine, self.signature, case, setup, part)
         except PlanError as error:
             return (replace(error.finding, case=case.label),), None
-        outcome = self.run(asked, SECONDS)
+        outcome = self.run(asked, self.seconds)
         found = [replace(f, case=f.case or case.label) for f in outcome.findings]
         if outcome.status != "ok" and not found:
             found.append(
@@ -133,7 +137,7 @@ class Trial:
         if got is not None:
             found = self.compared(case, got).findings
         if found:
-            found = self._explained(case, found, got)
+            found = found if self.brief else self._explained(case, found, got)
             self.failures.append(Failure(case, _plainly))
         elif got is not None:
             self._keep(Kept(case, got))

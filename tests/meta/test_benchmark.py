@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.judge.measure import Journal, Row, mutants
-from benchmarks.judge.table import as_json, markdown
+from benchmarks.judge.table import as_json, filled, markdown
 from benchmarks.judge.tasks import TASKS, habit, task
 from llmptx.run.worker import Pool
 from tests.verify.kernels import changed
@@ -25,7 +25,7 @@ def pool() -> Iterator[Pool]:
         yield pool
 
 
-def filled(path: Path) -> Journal:
+def begun(path: Path) -> Journal:
     journal = Journal(path)
     journal.add(replace(ROW, habit=False))
     journal.add(replace(ROW, hash="1" * 64, kind="rounding", outcome="killed", habit=True))
@@ -37,28 +37,42 @@ def filled(path: Path) -> Journal:
 
 def test_a_journal_cut_in_the_middle_of_a_line_goes_on_after_the_last_whole_one(tmp_path: Path) -> None:
     path = tmp_path / "judge.jsonl"
-    rows = filled(path).rows
+    rows = begun(path).rows
     path.write_text(path.read_text("utf-8")[:-20], "utf-8")
     assert list(Journal(path).rows.values()) == list(rows.values())[:-1]
 
 
 def test_the_last_row_of_a_mutant_counts(tmp_path: Path) -> None:
     path = tmp_path / "judge.jsonl"
-    journal = filled(path)
+    journal = begun(path)
     journal.add(replace(ROW, hash="2" * 64, outcome="proved", message="by z3"))
     assert [row.outcome for row in Journal(path).rows.values() if row.hash == "2" * 64] == ["proved"]
 
 
 def test_the_tables_count_wrong_mutants_alone(tmp_path: Path) -> None:
-    journal = filled(tmp_path / "judge.jsonl")
+    journal = begun(tmp_path / "judge.jsonl")
+    journal.add(replace(ROW, hash="5" * 64, kind="rounding", outcome="correct", stage="", habit=True))
     page = markdown(journal)
     assert "**2 (66.7%) are found at `full`**" in page
-    assert "the field's habit finds 1 (33.3%)" in page
-    assert "| rounding | 2 | 0 | 0 | 2 | 1 | 50.0% | 0.0% |" in page
-    assert "| operator | 3 | 1 | 1 | 1 | 1 | 100.0% | 100.0% |" in page
+    assert "the field's habit, find 1 (33.3%)" in page
+    assert "| rounding | 3 | 0 | 0 | 1 | 2 | 1 | 50.0% | 0.0% |" in page
+    assert "| operator | 3 | 1 | 1 | 0 | 1 | 1 | 100.0% | 100.0% |" in page
     assert "| add float32 | 61 | rounding | add became sub | not yet read |" in page
     totals = json.loads(as_json(journal))["totals"]
-    assert (totals["mutants"], totals["wrong"], totals["killed"], totals["killed_by_habit"]) == (5, 3, 2, 1)
+    assert (totals["mutants"], totals["wrong"], totals["killed"], totals["killed_by_habit"]) == (6, 3, 2, 1)
+
+
+def test_pages_take_the_tables_between_their_marks_and_keep_the_rest(tmp_path: Path) -> None:
+    journal = begun(tmp_path / "judge.jsonl")
+    page = "Before.\n\n<!-- judge: summary -->\nold\n<!-- judge: end -->\n\nAfter.\n"
+    once = filled(page, journal)
+    assert once.startswith("Before.\n")
+    assert once.endswith("After.\n")
+    assert "old" not in once
+    assert "are found at `full`" in once
+    assert filled(once, journal) == once
+    with pytest.raises(ValueError, match="no block"):
+        filled("Before.\n", journal)
 
 
 def test_mutants_come_by_turns_and_the_same_every_time() -> None:

@@ -20,6 +20,22 @@ COUNTING = changed(
 )
 GROWING = changed(SUM, ("shr.u32 %r2, %r2, 1", "mul.lo.u32 %r2, %r2, 3"))
 
+NAN_APART = """    mov.f32 %f2, 0f7FFFFFFF;
+    setp.nan.f32 %p, %f0, %f1;
+    @%p bra STORE;
+    add.rn.f32 %f2, %f0, %f1;
+STORE:
+"""
+# A loop that leaves fewer bits than a float has digits, converted.
+ROUNDED = changed(
+    ADD,
+    (
+        "    add.rn.f32 %f2, %f0, %f1;\n",
+        "    mov.b32 %r2, %f0;\nAGAIN:\n    shr.u32 %r2, %r2, 1;\n    and.b32 %r3, %r2, 16777215;\n"
+        "    setp.gt.u32 %p, %r2, 7;\n    @%p bra AGAIN;\n    cvt.rn.f32.u32 %f2, %r3;\n",
+    ),
+)
+
 MAX_LINE = "    max.NaN.f32 %f2, %f0, %f1;\n"
 MAXIMUM = changed(ADD, ("    add.rn.f32 %f2, %f0, %f1;\n", MAX_LINE))
 # max.NaN by compare and select: the greater, +0 of two zeros, NaN if either is.
@@ -59,10 +75,15 @@ OTHER:
         (SUM, "shr.u32 %r2, %r2, 1", "shr.s32 %r2, %r2, 1"),
         # counts up, and no further than it is let
         (COUNTING, "setp.lt.u32 %p, %r2, 64", "setp.lt.s32 %p, %r2, 64"),
+        # in whichever order
+        (ADD, "add.rn.f32 %f2, %f0, %f1", "add.rn.f32 %f2, %f1, %f0"),
         # the same accesses by another way
         (ADD, "add.u64 %rd3, %rd3, %rd6;\n", "add.u64 %rd3, %rd3, %rd6;\n    mov.u32 %r2, 7;\n"),
         (ADD, "    @%p bra DONE;\n", "    @%p ret;\n"),
         (MAXIMUM, MAX_LINE, STEPS),
+        # what comes of NaN is NaN, and of a number of few digits nothing is rounded
+        (ADD, "    add.rn.f32 %f2, %f0, %f1;\n", NAN_APART),
+        (ROUNDED, "cvt.rn.f32.u32", "cvt.rp.f32.u32"),
         # a branch before was not taken
         (SUM, "    mad.lo.u64 %rd9, %rd9, %rd3, %rd7;\n", "    mad.lo.s64 %rd9, %rd9, %rd3, %rd7;\n"),
     ],
@@ -83,8 +104,8 @@ def test_the_same_is_proved(text: str, old: str, new: str) -> None:
         # halves in each round of a loop, but not to 0 before the last
         (SUM, "shr.u32 %r2, %r2, 1", "shr.u32 %r2, %r2, 0"),
         (GROWING, "setp.ge.u32 %p, %r1, %r2", "setp.ge.s32 %p, %r1, %r2"),
-        # of sums of floats nothing is known but that they are of their operands
-        (ADD, "add.rn.f32 %f2, %f0, %f1", "add.rn.f32 %f2, %f1, %f0"),
+        # of sums of floats little is known but that they are of their operands
+        (ADD, "add.rn.f32 %f2, %f0, %f1", "add.rn.f32 %f2, %f1, %f1"),
         (ADD, "add.rn.f32 %f2, %f0, %f1", "add.rz.f32 %f2, %f0, %f1"),
         # a load more, a store less, another place, another value, another plan, another guard
         (ADD, "    ld.global.f32 %f1", "    ld.global.f32 %f2, [%rd3+4];\n    ld.global.f32 %f1"),
@@ -96,6 +117,12 @@ def test_the_same_is_proved(text: str, old: str, new: str) -> None:
         (MAXIMUM, "max.NaN.f32", "min.NaN.f32"),
         (MAXIMUM, MAX_LINE, STEPS.replace("setp.neu", "setp.equ")),
         (MAXIMUM, MAX_LINE, STEPS.replace("@%p mov.f32 %f2, %f0;", "mov.f32 %f2, %f0;")),
+        (ADD, "    add.rn.f32 %f2, %f0, %f1;\n", NAN_APART.replace("setp.nan", "setp.gt")),
+        (
+            ROUNDED.replace("and.b32 %r3, %r2, 16777215", "mov.b32 %r3, %f0"),
+            "cvt.rn.f32.u32",
+            "cvt.rp.f32.u32",
+        ),
         (ADD, "ceil_div(n,256)", "ceil_div(n,255)"),
         (ADD, "@%p bra DONE", "@!%p bra DONE"),
     ],
