@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from llmptx.record import Finding
 
 
-def finding_text(finding: Finding, lines: list[str], file: str) -> Text:
+def finding_text(finding: Finding, lines: list[str], file: str, style: str = "bold red") -> Text:
     """file:line:col, what is wrong, the source line with a caret, and who did it."""
     from rich.text import Text
 
@@ -20,13 +20,13 @@ def finding_text(finding: Finding, lines: list[str], file: str) -> Text:
     if finding.line:
         place += f":{finding.line}:{finding.column}" if finding.column else f":{finding.line}"
     text = Text(f"{plain_line(place)}: ", style="bold")
-    text.append(f"{finding.kind}: ", style="bold red")
+    text.append(f"{finding.kind}: ", style=style)
     text.append(plain(finding.message), style="not bold default")
     if 0 < finding.line <= len(lines):
         source = plain(lines[finding.line - 1].rstrip("\r").replace("\t", " "))
         text.append(f"\n    {source}", style="not bold default")
         if finding.column:
-            text.append(f"\n    {' ' * (finding.column - 1)}^", style="bold red")
+            text.append(f"\n    {' ' * (finding.column - 1)}^", style=style)
     who = _who(finding)
     if who:
         text.append(f"\n    {plain(who)}", style="not bold dim")

@@ -159,6 +159,7 @@ def run(
                 "unwritten": unwritten,
                 "seconds": seconds,
                 "printed": outcome.printed,
+                "notes": outcome.notes,
                 "profiles": profiles,
                 **({"stopped": any(trace.stopped for trace in traces)} if traces else {}),
             },
@@ -250,6 +251,8 @@ def _print(
         console.print(Text(plain(outcome.printed).rstrip("\n")), soft_wrap=True)
     for finding in outcome.findings:
         console.print(finding_text(finding, lines, file), soft_wrap=True)
+    for note in outcome.notes:
+        console.print(finding_text(note, lines, file, style="bold yellow"), soft_wrap=True)
     for name, count in unwritten.items():
         console.print(Text(f"note: {count} elements of {name} were never written"), soft_wrap=True)
     for name, path in written.items():

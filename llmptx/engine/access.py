@@ -46,6 +46,7 @@ class Memory(Emit):
     """Adds memory to the emitter.
 
     ctx       the launch context; `pc` and `unit` (the warp's or thread's number) name who accesses in reports
+    shadow    the instruction is not the text's: what it does besides its result was done
     strong    the access is volatile or names a memory order: it does not race with others that are
     mask      the active lanes, None for all; `guarded` where it may be empty although the block runs
     """
@@ -57,6 +58,7 @@ class Memory(Emit):
     guarded: bool = False
     check: bool = False
     strong: bool = False
+    shadow: bool = False
 
     def word(self, name: str) -> IR:
         """A word of the context, loaded once at entry."""
@@ -64,6 +66,20 @@ class Memory(Emit):
 
     def word_pointer(self, name: str) -> IR:
         return self.b.gep(self.ctx, [ir.Constant(I64, INDEX[name])], source_etype=I64)
+
+    # arithmetic
+
+    def _divide(self, a: Value, b: Value, signed: bool, f: Any, quotient: bool) -> Value:
+        if self.check and not b.const and not self.shadow:
+            self._divided(self.icmp("eq", b, self.const(b.type, 0)))
+        return super()._divide(a, b, signed, f, quotient)
+
+    def _divided(self, by_zero: Value) -> None:
+        """Takes a note of the first lane that divides by zero: PTX leaves the result open."""
+        lanes = self.b.and_(self.vector(by_zero), self.lanes())
+        with self.b.if_then(self.any(lanes), likely=False):
+            tail = [self.bits(lanes), ir.Constant(I32, self.pc), self._first_thread()]
+            self.call("san_divided", ir.VoidType(), [self.ctx, *tail])
 
     # addresses
 

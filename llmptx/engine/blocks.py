@@ -151,7 +151,7 @@ def uses(program: Program, ins: Ins) -> set[str]:
     for spec, operand, _ in ins.matched.operands:
         if not spec.destination:
             found.update(registers_of(operand))
-    if (slot := _slot_of(ins)) and ins.opcode == "ld":
+    if (slot := slot_of(ins)) and ins.opcode == "ld":
         found.update(name for name, _ in slot_names(program, ins, slot))
     return {name for name in found if name in program.registers}
 
@@ -161,12 +161,12 @@ def defs(program: Program, ins: Ins) -> list[str]:
     found = [
         n for spec, operand, _ in ins.matched.operands if spec.destination for n in registers_of(operand)
     ]
-    if (slot := _slot_of(ins)) and ins.opcode == "st":
+    if (slot := slot_of(ins)) and ins.opcode == "st":
         found += [name for name, _ in slot_names(program, ins, slot)]
     return found
 
 
-def _slot_of(ins: Ins) -> Slot | None:
+def slot_of(ins: Ins) -> Slot | None:
     """The call parameter an `ld.param` or `st.param` names, if it is no kernel parameter."""
     if ins.opcode not in ("ld", "st") or not any(
         m.startswith("param") for m in ins.matched.instruction.modifiers

@@ -43,6 +43,7 @@ WORDS = (
     "warp_epochs",  # address of an i64 for every warp
     "local_stride",
     "local_size",
+    "homes",  # address of (start, bytes) for every pc: where its address must lie
     "copies",  # address of the rings of copies in flight, one a thread
     # races in global memory: 16 bytes a byte of the arena, or 0; and times, which count blocks, barriers and
     # strong accesses
@@ -85,7 +86,13 @@ FINDING_KINDS = {
     4: "data-race",
     5: "input-modified",
     6: "barrier-divergence",
+    7: "unset-register",
+    # Below here: no findings by themselves. A suspect is a lane that took a value from one that is not there;
+    # it becomes a finding where that value is used. Notes tell what is not wrong.
+    8: "invalid-shuffle",
+    9: "division-by-zero",
 }
+UNSET, SUSPECT, DIVISION = 7, 8, 9
 # Operands and results of one operation: the most are a matrix product's.
 MAIL_WORDS = 40
 # Copies in flight that a thread's ring has room for, and the ring's words.

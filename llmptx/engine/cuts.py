@@ -168,6 +168,11 @@ class Cuts(Registers):
 
     # failures
 
+    def living(self) -> IR:
+        """Lanes that are there and have not ended."""
+        ended = self.b.load(self.exited_var, typ=self._mask_type())
+        return self.b.and_(self._entry_lanes(), self.b.not_(ended))
+
     def _store_failure(self, kind: int, pc: IR, unit: IR, mask: IR) -> None:
         b = self.b
         for name, value in (("fail_pc", pc), ("fail_unit", unit), ("fail_mask", mask)):

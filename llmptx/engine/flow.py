@@ -91,7 +91,7 @@ def build(program: Program, threads: bool) -> Flow:
         # Threads one at a time follow plain branches: any order will do.
         flow.order = [b.index for b in flow.blocks]
         flow.loops, flow.loop_of = [], {}
-    _liveness(flow)
+    liveness(flow)
     return flow
 
 
@@ -326,8 +326,12 @@ def dominators(flow: Flow) -> dict[int, int]:
 # liveness
 
 
-def _liveness(flow: Flow) -> None:
+def liveness(flow: Flow) -> None:
+    """Which registers every block finds needed and leaves needed, and where each is written; done anew."""
     program = flow.program
+    flow.definitions, flow._crossing = {}, None
+    for block in flow.blocks:
+        block.live_in = block.live_out = frozenset()
     gen: dict[int, set[str]] = {}
     kill: dict[int, set[str]] = {}
     for block in flow.blocks:

@@ -48,9 +48,20 @@ class Lanes(Memory):
     def shfl(self, mode: str, a: Value, b: Value, c: Value, mask: Value | None) -> tuple[Value, Value]:
         if self._alone():
             members = mask if mask is not None else self.const(B32, -1)
-            value, within = self.suspend(("shfl", mode, mask is not None), [a, b, c, members], [B32, PRED])
-            return value, within
+            return self.shfl_alone(mode, [a, b, c, members, a], mask is not None)[:2]
         self._converge()
+        return self._shuffled(mode, a, b, c)
+
+    def shfl_alone(self, mode: str, words: list[Value], sync: bool) -> tuple[Value, Value, Value]:
+        """(value, in range, the value's twin) of words a, b, c, membermask, a's twin; twins if checked."""
+        count = 5 if self.check else 4
+        value, within, *twin = self.suspend(
+            ("shfl", mode, sync), words[:count], [B32, PRED, B32][: count - 2]
+        )
+        return value, within, twin[0] if twin else value
+
+    def _shuffled(self, mode: str, a: Value, b: Value, c: Value) -> tuple[Value, Value]:
+        """In a warp as a vector, whatever its lanes are doing."""
         if b.const is not None and c.const is not None:
             return self._shuffle_known(mode, a, b.const, c.const)
         source, within = self._source(mode, b, c)

@@ -24,14 +24,14 @@ from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY, Area, Aren
 from llmptx.engine.printing import HELPER, Printer
 from llmptx.engine.profile import Counter, Profile
 from llmptx.engine.program import RESERVED_BYTES
+from llmptx.engine.reports import Reports
 from llmptx.engine.threads import Scheduler
 from llmptx.engine.trace import Step, Tracer
 from llmptx.ptx import ast
 from llmptx.ptx.errors import PtxError
-from llmptx.record import Finding, FindingKind
+from llmptx.record import Finding
 
 SHARED_LIMIT = 227 * 1024
-ROOM = 64
 CANARY = 0xC7
 PARALLEL_THREADS = 1 << 16
 PIECES = 8
@@ -143,6 +143,10 @@ class Session:
         """What the kernels' printf wrote since it was last asked, worker by worker."""
         printers = (w.printer for launcher in self.launchers for w in launcher.workers)
         return "".join(p.take() for p in printers if p)
+
+    def notes(self) -> list[Finding]:
+        """What was seen in the last launch of each kernel that is not wrong but worth knowing."""
+        return [n for launcher in self.launchers for w in launcher.workers for n in w.reports.notes()]
 
     def profile(self, number: int) -> Profile:
         """What kernel `number`, compiled to be profiled, did since it was last asked. For one worker."""
@@ -283,6 +287,10 @@ class _Launcher:
         begun_too = [other for other in others if not other.cancel()]
         return findings + [finding for other in begun_too for finding in other.result()]
 
+    def parameter(self, offset: int) -> int:
+        """The eight bytes at an offset of the parameters."""
+        return int.from_bytes(self.memory[offset : offset + 8], "little")
+
     def _set_params(self, args: Sequence[int | bytes]) -> None:
         program = self.kernel.program
         if len(args) != len(program.params):
@@ -309,14 +317,14 @@ class _Worker:
         rings = kernel.units * kernel.lowered.width if kernel.check and kernel.lowered.copies else 0
         self.copies = np.zeros(rings * context.COPY_WORDS, np.int64)
         self.dummy = np.zeros(64, np.uint8)
-        self.findings = np.zeros(ROOM * context.FINDING_WORDS, np.int64)
         bytes4 = -(-shared.size // 4)
         self.races = np.zeros(10 * bytes4 + 2 if arena.shadow else 2, np.int64)
         self.warp_epochs = np.zeros(-(-kernel.threads // 32), np.int64)
         self.words = np.zeros(len(context.WORDS), np.int64)
+        self.reports = Reports(kernel, self.words, arena)
         self.keep: tuple[Any, ...] = ()
         prints = HELPER in kernel.lowered.extras
-        self.printer = Printer(arena, self._complain) if prints else None
+        self.printer = Printer(arena, self.reports.complain) if prints else None
         frames = self.frames.ctypes.data
         self._set(
             params=launcher.params.start,
@@ -336,10 +344,9 @@ class _Worker:
             races=self.races.ctypes.data,
             writers=self.races.ctypes.data + 64 * bytes4,
             readers=self.races.ctypes.data + 72 * bytes4,
-            findings=self.findings.ctypes.data,
-            room=ROOM,
             reserved=shared.start + (kernel.program.reserved or 0),
             reserved_size=0 if kernel.program.reserved is None else RESERVED_BYTES,
+            **self.reports.addresses,
             epoch=1,
             warp_epochs=self.warp_epochs.ctypes.data,
             local_stride=_local_stride(kernel),
@@ -350,7 +357,7 @@ class _Worker:
         counts = kernel.profile
         self.counter = Counter(kernel.program, kernel.lowered.width, window, self.words) if counts else None
         told = kernel.lowered.told
-        self.tracer = Tracer(kernel.program, told, self._named) if kernel.trace else None
+        self.tracer = Tracer(kernel.program, told, self.reports.named) if kernel.trace else None
         self.heard = ((0, 0, 0), -1)
         self._set(tracer=self.tracer.address if self.tracer else 0)
 
@@ -366,10 +373,6 @@ class _Worker:
         assert self.tracer is not None
         self.tracer.limit = steps
         self.heard = (block, thread[0] + x * (thread[1] + y * thread[2]))
-
-    def _named(self, address: int) -> tuple[str, int]:
-        buffer, offset = self.launcher.session.arena.locate(address)
-        return _known(buffer), offset
 
     def prepare(
         self,
@@ -403,6 +406,9 @@ class _Worker:
             block_rows=rows.ctypes.data,
             block_row=rows.ctypes.data,
         )
+        session = self.launcher.session
+        if session.check:
+            self.reports.settle(session.buffers, self.launcher.parameter)
         (x, y, z), unit = self.heard
         self._set(trace_block=x + grid[0] * (y + grid[1] * z), trace_unit=unit)
 
@@ -422,157 +428,31 @@ class _Worker:
         failed = any(
             self.kernel.run(self.address, first, last, 0, self.kernel.units) for first, last in pieces
         )
-        findings = self._reported()
+        findings = self.reports.reported()
         if failed:
-            findings.append(self._failure())
+            findings.append(self.reports.failure())
         return findings
 
     def step_all(self, pieces: Iterable[tuple[int, int]], seed: int | None, budget: int) -> list[Finding]:
         order = self.keep[1]
-        scheduler = Scheduler(self.kernel, self.address, self.words, self.resume, self.mail, order, seed)
+        scheduler = Scheduler(
+            self.kernel, self.address, self.words, self.resume, self.mail, order, seed, self.reports.suspect
+        )
         for block in itertools.chain.from_iterable(range(*piece) for piece in pieces):
             if self.kernel.program.shared_size or self.kernel.program.dynamic_shared:
                 self.launcher.session.arena.bytes(self.shared)[:] = 0xA5
             stuck = scheduler.run_block(block, budget)
-            findings = self._reported()
+            findings = self.reports.reported()
             if stuck is not None:
                 kind, message, pc, thread = stuck
-                findings.append(self._located(kind, message, pc, self._get("block"), thread))
+                findings.append(self.reports.located(kind, message, pc, self._get("block"), thread))
                 return findings
             if self._get("fail_kind"):
-                findings.append(self._failure())
+                findings.append(self.reports.failure())
                 return findings
             if findings:
                 return findings
-        return self._reported()
-
-    # reports
-
-    def _complain(self, kind: str, pc: int, thread: int, address: int, size: int) -> None:
-        """A finding of the host's, among the sanitizers'."""
-        found = self._get("found")
-        if found < ROOM:
-            number = next(n for n, name in context.FINDING_KINDS.items() if name == kind)
-            row = (number, pc, self._get("block"), thread, address, size, 0, 0)
-            self.findings[found * context.FINDING_WORDS : (found + 1) * context.FINDING_WORDS] = row
-        self._set(found=found + 1)
-
-    def _failure(self) -> Finding:
-        kind = self._get("fail_kind")
-        mask, unit = self._get("fail_mask"), self._get("fail_unit")
-        lane = max(0, (mask & -mask).bit_length() - 1)
-        thread = unit * self.kernel.lowered.width + (lane if self.kernel.lowered.width > 1 else 0)
-        text: tuple[FindingKind, str] = {
-            context.FAIL_TIMEOUT: (
-                "timeout",
-                "the instruction budget ran out in this loop: it may never end",
-            ),
-            context.FAIL_TRAP: ("crash", "trap was executed, which is what a failed assert ends in, too"),
-            context.FAIL_STACK: (
-                "resource-limit",
-                f"the thread's stack of {context.STACK_BYTES} bytes has no room for this: a recursion is too "
-                "deep or never ends, or an alloca is too large",
-            ),
-            context.FAIL_CALL: (
-                "crash",
-                "this goes to no function: the pointer is no address of a function with these results and "
-                "parameters, or the stack was overwritten",
-            ),
-            context.FAIL_DIVERGENT: (
-                "barrier-divergence",
-                "only some threads of a warp reach this barrier; the others are elsewhere",
-            ),
-            context.FAIL_DEADLOCK: (
-                "deadlock",
-                "nobody can go on: this barrier counts threads that have ended",
-            ),
-        }[kind]  # type: ignore[assignment]
-        return self._located(text[0], text[1], self._get("fail_pc"), self._get("fail_block"), thread)
-
-    def _located(self, kind: FindingKind, message: str, pc: int, block: int, thread: int) -> Finding:
-        span = self.kernel.program.spans[pc] if 0 <= pc < len(self.kernel.program.spans) else ast.NOWHERE
-        return Finding(
-            kind,
-            message,
-            line=span.line,
-            column=span.column,
-            block=self._block(block),
-            thread=self._thread(thread),
-            lane=thread % 32,
-        )
-
-    def _block(self, number: int) -> tuple[int, int, int]:
-        x, y = self._get("grid_x"), self._get("grid_y")
-        return number % x, number // x % y, number // (x * y)
-
-    def _thread(self, number: int) -> tuple[int, int, int]:
-        x, y, _ = self.kernel.block_dim
-        return number % x, number // x % y, number // (x * y)
-
-    def _reported(self) -> list[Finding]:
-        """The sanitizers' reports, one for every (kind, instruction)."""
-        found = min(self._get("found"), ROOM)
-        rows = self.findings[: found * context.FINDING_WORDS].reshape(found, context.FINDING_WORDS)
-        seen: set[tuple[int, int]] = set()
-        findings = []
-        for kind, pc, block, thread, address, size, other, _ in rows.tolist():
-            if (kind, pc) not in seen:
-                seen.add((kind, pc))
-                findings.append(self._report(kind, pc, block, thread, address, size, other))
-        return findings
-
-    def _party(self, other: int) -> str:
-        """The other party of a race, by the word in its report."""
-        thread = self._thread(max(0, (other & 0xFFFF) - 1))
-        if other >> 16:
-            block = self._block((other >> 16) - 1)
-            return f"thread {thread} of block {block} accesses them too, with nothing that orders the blocks"
-        return f"thread {thread} accesses them too, with no barrier in between"
-
-    def _report(
-        self, kind: int, pc: int, block: int, thread: int, address: int, size: int, other: int
-    ) -> Finding:
-        name: FindingKind = context.FINDING_KINDS[kind]  # type: ignore[assignment]
-        buffer, offset = self.launcher.session.arena.locate(address) if address else ("", 0)
-        where = _where(buffer, offset, self.launcher.session.arena)
-        message = {
-            "out-of-bounds": f"{size} bytes at {where} are outside every buffer",
-            "misaligned": f"{size} bytes at {where}: the address is no multiple of {size}",
-            "uninitialized-read": f"{size} bytes at {where} are read before anything was written there",
-            "data-race": f"{size} bytes at {where}: {self._party(other)}, and one of the two writes",
-            "input-modified": f"{size} bytes at {where} are read-only, and this writes them",
-            "barrier-divergence": "some threads of the block never reach this barrier: they have exited",
-        }[name]
-        finding = self._located(name, message, pc, block, thread)
-        return Finding(
-            finding.kind,
-            finding.message,
-            finding.line,
-            finding.column,
-            finding.block,
-            finding.thread,
-            finding.lane,
-            "shared memory" if buffer.startswith(".shared") else buffer,
-            offset if address else None,
-        )
-
-
-def _where(buffer: str, offset: int, arena: Arena) -> str:
-    if not buffer:
-        return "nowhere"
-    return f"byte {offset} of {_known(buffer)} ({arena.areas[buffer].size} bytes)"
-
-
-def _known(buffer: str) -> str:
-    """The name of a buffer or window as people know it."""
-    for prefix, text in (
-        (".shared", "shared memory"),
-        (".local", "local memory"),
-        (".params", "the parameters"),
-    ):
-        if buffer.startswith(prefix):
-            return text
-    return buffer
+        return self.reports.reported()
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from llmptx.engine import spins
+from llmptx.engine import provenance, spins, unset
 from llmptx.engine.access import space_name
 from llmptx.engine.asynchronous import TRACKED
 from llmptx.engine.blocks import (
@@ -37,6 +37,8 @@ class Lowered:
     waits        by resume point: (what, pc), what as the emitter named it
     synchronises whether units have resume points at all
     told         instructions that tell of themselves in a trace, by pc
+    origins      what was never written and may matter at an instruction, by its pc (checked mode)
+    homes        parameters that the address of an access comes from, by its pc (checked mode)
     """
 
     text: str
@@ -48,6 +50,8 @@ class Lowered:
     symbols: list[str]
     waits: dict[int, tuple[tuple[Any, ...], int]] = field(default_factory=dict)
     told: dict[int, Ins] = field(default_factory=dict)
+    origins: unset.Origins = field(default_factory=dict)
+    homes: provenance.Homes = field(default_factory=dict)
 
     @property
     def copies(self) -> bool:
@@ -74,9 +78,15 @@ def lower(
     shapes = Shapes(program, flow, width, block_dim, check).find() if width > 1 else {}
     if width > 1 and spins.waits(flow, shapes):
         raise NeedsThreads
+    origins = unset.follow(flow, shapes, width, threads % 32 == 0) if check else None
+    if origins is not None and width > 1:
+        shapes = Shapes(program, flow, width, block_dim, check).find()
     lowering = _Lowering(program, flow, shapes, block_dim, width, check, approx, bool(syncs), not simple)
     lowering.profile, lowering.trace = profile, trace
-    return lowering.build()
+    lowered = lowering.build()
+    lowered.origins = origins or {}
+    lowered.homes = provenance.homes(flow) if check else {}
+    return lowered
 
 
 def _spinning(flow: Flow) -> frozenset[int]:

@@ -13,9 +13,10 @@ from llvmlite import ir
 
 from llmptx.engine.access import Address, space_name
 from llmptx.engine.emit import I8, I32, I64, IR, Value, canonical
-from llmptx.engine.lanes import B32, Lanes
+from llmptx.engine.lanes import B32
 from llmptx.engine.library import LIBRARY
 from llmptx.engine.product_code import EXACT_SUM, exact_sum_text, product_text, transpose_text
+from llmptx.engine.twins import Twins
 from llmptx.isa.fragment import WARP, Product
 from llmptx.ptx.types import Type
 
@@ -25,7 +26,7 @@ ROOM = 8192  # bytes of the registers of a product
 TRANSPOSE, READ_ROWS, WRITE_ROWS = (f"{LIBRARY}{name}" for name in ("transpose", "read_rows", "write_rows"))
 
 
-class Matrices(Lanes):
+class Matrices(Twins):
     """Adds products and the moves of matrices to the emitter.
 
     matrix_memory   room for the registers of one product, given by the lowering

@@ -98,7 +98,8 @@ class Counting(Calls):
     profile: bool = False
 
     def _apply(self, ins: Ins) -> None:
-        self.count(ins.pc)
+        if not ins.shadow:
+            self.count(ins.pc)
         super()._apply(ins)
 
     def count(self, pc: int) -> None:

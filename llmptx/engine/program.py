@@ -15,6 +15,7 @@ from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import Type
 
 BARRIERS = ("bar", "barrier")
+TWIN = "~"  # ends the name of a register's twin in checked mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Ins:
-    """A matched instruction with its operands renamed apart; `pc` indexes Program.spans."""
+    """A matched instruction with its operands renamed apart; `pc` indexes Program.spans.
+
+    shadow: it stands in no text; checked mode put it there for the instruction of that pc
+    """
 
     matched: Matched
     guard: Guard | None
     pc: int
+    shadow: bool = False
 
     @property
     def opcode(self) -> str:

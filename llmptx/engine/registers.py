@@ -18,8 +18,6 @@ from llmptx.engine.trace import Tracing
 from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import Type
 
-GARBAGE = 0xFFF5_A5A5_A5A5_A5A5  # NaN, or a negative number, whatever the width it is cut to
-
 
 class Registers(Tracing):
     """Adds slots in the function's frame, which its builder gives room."""
@@ -74,13 +72,7 @@ class Registers(Tracing):
         return ir.Constant(self._mask_type(), None if self.width > 1 else 0)
 
     def _garbage(self, name: str) -> IR:
-        """What a register holds that nothing was written to: no useful number, address or count.
-
-        Zero would hide that it was read: many a kernel means to start at zero.
-        """
-        type = canonical(self.program.registers[name])
-        bits = (GARBAGE << 64 | GARBAGE) >> (128 - type.bits)
-        value = self.float_bits(type, bits) if type.is_float else self.const(type, bits)
+        value = self.garbage(self.program.registers[name], False)
         shape = self.shapes.get(name)
         return self.vector(value) if shape and shape.kind == "v" else value.ir
 

@@ -54,7 +54,7 @@ class Rows(Asynchronous):
 
     def step(self, ins: Ins) -> None:
         """Emits an instruction that is no control flow."""
-        self.pc = ins.pc
+        self.pc, self.shadow = ins.pc, ins.shadow
         self.predicate = None
         outer = self.mask, self.guarded
         if ins.guard is not None:
@@ -536,6 +536,23 @@ class Shapes(Rows):
         return
 
     def _converge(self) -> None:
+        return
+
+    def compare_twins(self, a: Value, b: Value) -> None:
+        return
+
+    def store_twins(
+        self, space: str | None, type: Type, address: Address, values: list[Value], twins: list[Value]
+    ) -> None:
+        return
+
+    def living(self) -> IR:
+        return None
+
+    def _suspect(self, invalid: Value, source: Value) -> None:
+        return
+
+    def _divided(self, by_zero: Value) -> None:
         return
 
 

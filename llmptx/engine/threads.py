@@ -9,6 +9,7 @@ Deadlock is what is left when nobody can go on.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ DONE = -1
 M32 = EVERYBODY = 0xFFFFFFFF
 Stuck = tuple[FindingKind, str, int, int]
 What = tuple[Any, ...]
+Report = Callable[[int, int, int, int], None]  # kind, pc, thread, other
 Ints = NDArray[np.int64]
 # The mailbox word that holds an operation's membermask.
 MEMBERS = {"shfl": 3, "vote": 1, "match": 1, "redux": 1, "warp_barrier": 0, "elect": 0, "matrix": 0}
@@ -33,6 +35,7 @@ class Scheduler:
     """Runs the blocks of a kernel that was compiled one thread at a time and `stepped`.
 
     resume   by thread: a point to go on from; -1 where it ended; -(point + 1) where it waits there
+    report   takes what the sanitizers have to say: (kind, pc, thread, other party)
     order    the threads in the order in which they get their turns; shuffled before each round where there
              is a seed
     """
@@ -46,10 +49,12 @@ class Scheduler:
         mail: NDArray[np.int64],
         order: NDArray[np.int32] | None,
         seed: int | None,
+        report: Report,
     ) -> None:
         self.kernel, self.address, self.words = kernel, address, words
         self.resume, self.mail = resume, mail.reshape(-1, context.MAIL_WORDS)
-        self.order = order
+        self.order, self.report = order, report
+        self.suspects: set[int] = set()
         self.random = np.random.default_rng(seed)
         self.threads = kernel.threads
         self.warps = -(-self.threads // 32)
@@ -154,7 +159,7 @@ class Scheduler:
         mail, warps = self.mail, threads >> 5
         present = self._bits(threads)
         if name == "shfl":
-            mail[threads, 4], mail[threads, 5] = self._shuffled(mode, threads)
+            self._shuffle(mode, threads)
         elif name == "vote":
             true = self._bits(threads[mail[threads, 0] & 1 == 1]) & member
             mail[threads, 2] = _vote(mode, true, present & member)[warps]
@@ -179,9 +184,29 @@ class Scheduler:
         results = products.answer(what, words)
         self.mail[threads, 1 + given : 1 + given + results.shape[1]] = results[threads & 31]
 
-    def _shuffled(self, mode: str, threads: Ints) -> tuple[Ints, Ints]:
-        """(values, whether in range), PTX ISA 9.7.9.6; a lane that is not there gives one's own value."""
-        own, b, c = (self.mail[threads, i] & M32 for i in range(3))
+    def _shuffle(self, mode: str, threads: Ints) -> None:
+        """PTX ISA 9.7.9.6; a lane that is not there gives one's own value.
+
+        In checked mode a value has a twin, which differs where the source lane is not there.
+        """
+        twinned, mail = self.kernel.check, self.mail
+        out = 5 if twinned else 4
+        mail[threads, out], mail[threads, out + 1], there, source = self._shuffled(mode, threads, 0)
+        if twinned:
+            mail[threads, 7] = np.where(there, self._shuffled(mode, threads, 4)[0], ~mail[threads, out])
+            self._suspect(threads[~there], source[~there])
+
+    def _suspect(self, threads: Ints, sources: Ints) -> None:
+        """The first that took a value from a lane that is not there, for every shuffle."""
+        for thread, source in zip(threads.tolist(), sources.tolist(), strict=True):
+            pc = self.kernel.lowered.waits[-int(self.resume[thread]) - 1][1]
+            if pc not in self.suspects:
+                self.suspects.add(pc)
+                self.report(context.SUSPECT, pc, thread, source & 31)
+
+    def _shuffled(self, mode: str, threads: Ints, word: int) -> tuple[Ints, Ints, Ints, Ints]:
+        """(values, whether in range, whether the source is there, source thread); values from a mail word."""
+        own, b, c = (self.mail[threads, i] & M32 for i in (word, 1, 2))
         lane, step, segment = threads & 31, b & 31, c >> 8 & 31
         low = lane & segment
         limit = low | c & 31 & ~segment
@@ -193,7 +218,8 @@ class Scheduler:
         values = np.zeros(32 * self.warps, np.int64)
         there = np.zeros(32 * self.warps, bool)
         values[threads], there[threads] = own, True
-        return np.where(there[source], values[source], own), within.astype(np.int64)
+        found = np.where(there[source], values[source], own)
+        return found, within.astype(np.int64), there[source], source
 
     def _within(self, name: str, mode: str, signed: bool, threads: Ints, member: int) -> None:
         """match and redux in one warp."""

@@ -18,7 +18,7 @@ from llmptx.engine.blocks import defs, uses
 from llmptx.engine.context import INDEX
 from llmptx.engine.emit import I32, I64, IR, Value
 from llmptx.engine.profile import Counting
-from llmptx.engine.program import Ins, Program, registers_of
+from llmptx.engine.program import TWIN, Ins, Program, registers_of
 from llmptx.ptx.ast import NOWHERE, Addr, Span, Sym
 from llmptx.ptx.types import Type
 
@@ -115,7 +115,8 @@ def written_in(program: Program, ins: Ins) -> list[str]:
 
 
 def _shown(names: Iterator[str] | list[str]) -> list[str]:
-    return list(dict.fromkeys(names))[: ROOM - ADDRESSES]
+    """Twins, which checked mode adds, are not in the text."""
+    return list(dict.fromkeys(n for n in names if not n.endswith(TWIN)))[: ROOM - ADDRESSES]
 
 
 class Tracing(Counting):
@@ -128,7 +129,7 @@ class Tracing(Counting):
     told: dict[int, Ins]
 
     def _apply(self, ins: Ins) -> None:
-        if not self.trace:
+        if not self.trace or ins.shadow:
             super()._apply(ins)
             return
         self.told[ins.pc] = ins

@@ -64,6 +64,10 @@ class _Check:
         b.position_at_end(some)
         self.spilled = self._memory(ir.ArrayType(I64, LANES))
         self.arena, self.shadow = self._word("arena"), self._word("shadow")
+        place = b.add(self._word("homes"), b.shl(b.zext(self.pc, I64), _i64(4)))
+        self.home, self.room = (
+            b.load(b.gep(self._pointers(place), [_i64(i)], source_etype=I64), typ=I64) for i in range(2)
+        )
         self.low = self._count("cttz")
         self.high = b.sub(_i32(LANES - 1), self._count("ctlz"))
         everything, anything = getattr(self, f"_states_{self.form}")()
@@ -165,6 +169,13 @@ class _Check:
         size = b.sub(self._word("arena_size"), _i64(self.total))
         return b.icmp_unsigned(">", relative, self._like(size, relative))
 
+    def _abroad(self, address: IR) -> IR:
+        """Whether an access there leaves the buffer that its pointer leads to."""
+        b = self.b
+        return b.icmp_unsigned(
+            ">=", b.sub(address, self._like(self.home, address)), self._like(self.room, address)
+        )
+
     def _misaligned(self, address: IR) -> IR:
         b = self.b
         odd = b.and_(address, self._like(self.total - 1, address))
@@ -174,7 +185,8 @@ class _Check:
         b = self.b
         relative = b.sub(self.base, self.arena)
         self.at = self.base
-        self._unless(b.or_(self._within(relative), self._misaligned(self.base)))
+        wrong = b.or_(self._within(relative), self._abroad(self.base))
+        self._unless(b.or_(wrong, self._misaligned(self.base)))
         states = b.load(self._pointers(b.add(self.shadow, relative)), typ=ir.VectorType(I32, self.pieces))
         return self._reduced("and", states), self._reduced("or", states)
 
@@ -185,6 +197,8 @@ class _Check:
         last = b.add(relative, b.mul(b.zext(self.high, I64), _i64(self.total)))
         self.at = b.add(self.arena, first)
         outside = b.or_(self._within(first), self._within(last))
+        abroad = (self._abroad(b.add(self.arena, relative)) for relative in (first, last))
+        outside = b.or_(outside, b.or_(*abroad))
         self._unless(b.or_(outside, self._misaligned(self.base)))
         count = LANES * self.pieces
         vector = ir.VectorType(I32, count)
@@ -211,7 +225,7 @@ class _Check:
         address, active = self._group(number)
         relative = b.sub(address, self._splat(self.arena))
         wrong = b.or_(self._within(relative), self._misaligned(address))
-        wrong = b.or_(wrong, self._elsewhere(address))
+        wrong = b.or_(b.or_(wrong, self._abroad(address)), self._elsewhere(address))
         self._unless(self._some(b.and_(wrong, active)))
         for piece in range(self.pieces):
             place = b.add(b.add(relative, self._splat(self.shadow)), _wide(4 * piece))

@@ -145,8 +145,8 @@ class _Webs:
 
 
 def _rename_block(block: Block, webs: _Webs) -> None:
-    renamed = [
-        _renamed(
+    made = [
+        renamed(
             ins, {n: webs.name(d) for n, d in reads.items()}, {n: webs.name(d) for n, d in writes.items()}
         )
         for ins, reads, writes in webs.walk(block)
@@ -155,10 +155,10 @@ def _rename_block(block: Block, webs: _Webs) -> None:
         case Branch(pred):
             block.end = replace(block.end, pred=webs.name_at_end(block, pred))
         case Sync() | Switch():
-            block.end = replace(block.end, ins=renamed.pop())
+            block.end = replace(block.end, ins=made.pop())
         case _:
             pass
-    block.body = renamed
+    block.body = made
 
 
 def _destinations(ins: Ins) -> list[str]:
@@ -172,7 +172,8 @@ def _sources(ins: Ins) -> list[str]:
     return found if ins.guard is None else [*found, ins.guard.reg.name]
 
 
-def _renamed(ins: Ins, sources: dict[str, str], destinations: dict[str, str]) -> Ins:
+def renamed(ins: Ins, sources: dict[str, str], destinations: dict[str, str]) -> Ins:
+    """The instruction with other registers."""
     operands = tuple(
         (spec, _rename(operand, destinations if spec.destination else sources), type)
         for spec, operand, type in ins.matched.operands

@@ -211,7 +211,7 @@ def _launched(
                 break
         findings += session.broken_guards()
         outcome = _collect(job, session, areas, kept, findings)
-        outcome = replace(outcome, printed=_cut(session.printed()))
+        outcome = replace(outcome, printed=_cut(session.printed()), notes=tuple(session.notes()))
     if findings:
         _forget()  # its guards may be broken
     return outcome
