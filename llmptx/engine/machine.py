@@ -7,14 +7,15 @@ path. Knows texts and bytes; nothing of PTX.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from llmptx.engine import library, sanitizer
+from llmptx.engine import library, sanitizer, warps
 
 BRIEF, FULL = 0, 2
 LOADED = 128
@@ -65,6 +66,14 @@ def checks() -> Any:
     for name in sanitizer.ENTRIES:
         llvm.add_symbol(name, engine.get_function_address(name))
     return engine
+
+
+def checks_to_come() -> Iterator[None]:
+    """Makes the functions by which whole warps are checked, one a step, the common sizes first."""
+    checks()
+    for total, form, stores in itertools.product(warps.TOTALS, ("any", "one", "row"), (False, True)):
+        provide({warps.check_name(form, stores, total): warps.check_text(form, stores, total)}, True)
+        yield
 
 
 @cache

@@ -15,11 +15,12 @@ import importlib
 import mmap
 import os
 import pickle
+import select
 import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding
@@ -32,6 +33,7 @@ Runner = Callable[[Job], Outcome]
 FORK = b"f"
 REAP = b"r"
 PID = struct.Struct("<i")
+_NOTHING_LEFT = object()
 
 WINDOW = 1 << 24  # bytes both sides see: through a socket, results cost more than making them
 
@@ -44,10 +46,13 @@ def main(control: int, runner: str, confined: bool) -> None:
     if confined:
         confine.cut_network()
         # The forks can open no file: what is imported on first use must be here before they are made.
-        getattr(imported, "warm_up", lambda: None)()
+        more = getattr(imported, "warm_up", lambda: iter(()))()
+    else:
+        more = iter(())
     with socket.socket(fileno=control) as sock:
         sock.sendall(b"!")
         while True:
+            _idle(sock, more)
             order, fds = _order(sock)
             if order == FORK and fds:
                 pid = _fork(sock, fds, run, confined)
@@ -59,6 +64,13 @@ def main(control: int, runner: str, confined: bool) -> None:
                 sock.sendall(PID.pack(os.waitstatus_to_exitcode(status)))
             else:
                 return
+
+
+def _idle(sock: socket.socket, more: Iterator[None]) -> None:
+    """Goes on warming up, a few milliseconds a step, until there is an order or nothing is left to do."""
+    while not select.select([sock], [], [], 0)[0]:
+        if next(more, _NOTHING_LEFT) is _NOTHING_LEFT:
+            return
 
 
 def _order(sock: socket.socket) -> tuple[bytes, list[int]]:

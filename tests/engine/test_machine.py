@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import llmptx
-from llmptx.engine import machine
+from llmptx.engine import machine, warps
 from llmptx.ptx.plan import parse_plan
 from llmptx.run import cpu
 from llmptx.run.job import Buffer, Job, Launch
@@ -60,3 +61,14 @@ def test_code_made_briefly_gives_the_same_bits(routine: str, monkeypatch: pytest
     assert levels == [machine.BRIEF, machine.FULL]
     assert briefly.status == well.status == "ok"
     assert np.array_equal(*(run.buffers["out"].view(np.uint32) for run in (briefly, well)))
+
+
+def test_a_warm_process_makes_the_checks_of_whole_warps_one_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = cpu.warm_up()
+    made: list[str] = []
+    monkeypatch.setattr(machine, "provide", lambda helpers, check: made.extend(helpers))
+    next(steps)
+    assert len(made) == 1
+    assert sum(1 for _ in steps) == len(made) - 1
+    forms = itertools.product(("one", "row", "any"), (False, True), warps.TOTALS)
+    assert set(made) == {warps.check_name(*form) for form in forms}
