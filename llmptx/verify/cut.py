@@ -321,6 +321,8 @@ def _operand(operand: Operand, name: Callable[[str], str]) -> Operand:
     match operand:
         case Reg():
             return Reg(name(operand.name))
+        case Addr(Reg(base), offset):
+            return Addr(Reg(name(base)), offset)
         case Negated(reg):
             return Negated(Reg(name(reg.name)))
         case Vec(elements):

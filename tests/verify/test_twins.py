@@ -71,6 +71,14 @@ def test_every_value_on_which_two_functions_differ_is_told(pool: Pool) -> None:
     assert {int(s) for d in found for s in d.steps} == {1 << 23}
 
 
+def test_tables_are_read_where_the_function_reads_them(pool: Pool) -> None:
+    """Angles beyond 2^16 are reduced with the digits of 2/pi."""
+    half = of(SIN, ("0d3C1921FB54442D18", "0d3C0921FB54442D18"))
+    assert affected(of(SIN), [of(SIN)], pool.run, span=(0x48000000, 0x48000000 + CHUNK * GROUP)) == [[]]
+    (found,) = differences(of(SIN), half, pool.run, [0x4B000000])
+    assert found.values.size > 0.99 * CHUNK
+
+
 def test_chunks_without_a_difference_are_left_out(pool: Pool) -> None:
     from_two = of(
         EXP, (LAST, f"{LAST};\n    setp.ge.f32 %p, %x, 0f40000000;\n    @%p neg.f32 %result, %result")
