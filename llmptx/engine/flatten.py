@@ -329,7 +329,7 @@ class _Flattener:
         number = self._number()
         done = f"return@{number}"
         inner: dict[str, str] = {}
-        after: list[tuple[Reg, str, Type]] = []
+        after: list[tuple[Operand, str, Type]] = []
         for param, argument in zip(function.params, parts.arguments, strict=True):
             self._bind_argument(param, argument, inner, number, span)
         for result, place in zip(function.results, parts.results, strict=True):
@@ -341,11 +341,14 @@ class _Flattener:
             if result.space == "param":
                 self._parameter(flat, result)
             else:
-                self._register(flat, result.type, 1)
-            if isinstance(place, Reg):
+                self._register(flat, result.type, result.vec)
+            if isinstance(place, Vec) and len(place.elements) == result.vec:
+                names = (f"{flat}.{e}" for e in ELEMENTS)
+                after += [(to, name, result.type) for to, name in zip(place.elements, names, strict=False)]
+            elif isinstance(place, Reg) and result.vec == 1:
                 after.append((place, flat, result.type))
             elif not isinstance(place, Sink):
-                raise PtxError(f"a .reg result of {function.name} goes to a register", span)
+                raise PtxError(f"a .reg result of {function.name} goes to a register of its size", span)
         self.stack.append(function.name)
         self._body(function.body or (), inner, done)
         self.stack.pop()
@@ -353,7 +356,7 @@ class _Flattener:
         for register, flat, type in after:
             if flat in self.program.slots:
                 self._access("ld", "param", flat, register, type.bytes, span)
-            else:
+            elif not isinstance(register, Sink):
                 self._move(register, Reg(flat), type, span)
 
     def _end(self, done: str) -> None:
@@ -375,13 +378,23 @@ class _Flattener:
         flat = f"{param.name}@{number}"
         inner[param.name] = flat
         if param.space == "reg":
-            self._register(flat, param.type, 1)
-            self._move(Reg(flat), argument, param.type, span)
+            self._register(flat, param.type, param.vec)
+            self._pass(flat, argument, param, span)
         else:
             self._parameter(flat, param)
             self._access("st", "param", flat, argument, param.size, span)
 
-    def _move(self, to: Reg, source: Operand, type: Type, span: Span) -> None:
+    def _pass(self, flat: str, argument: Operand, param: ast.Variable, span: Span) -> None:
+        """An argument to the register of a parameter, element by element where it is a vector."""
+        if param.vec == 1:
+            self._move(Reg(flat), argument, param.type, span)
+            return
+        if not isinstance(argument, Vec) or len(argument.elements) != param.vec:
+            raise PtxError(f"{param.name} is a vector of {param.vec} registers: pass one of that size", span)
+        for name, element in zip(ELEMENTS, argument.elements, strict=False):
+            self._move(Reg(f"{flat}.{name}"), element, param.type, span)
+
+    def _move(self, to: Operand, source: Operand, type: Type, span: Span) -> None:
         name = "pred" if type.kind == "pred" else f"b{type.width}"
         self._emit(Instruction("mov", (name,), (to, source), None, span))
 
@@ -422,6 +435,12 @@ class _Flattener:
             frame = Frame(function, f"function@{name}")
             self.program.frames[name] = frame
             for variable in (*function.results, *function.params):
+                if variable.vec > 1 and variable.space == "reg":
+                    raise PtxError(
+                        f"{name} is recursive or called through a pointer, and passes the vector register "
+                        f"{variable.name}: pass a .param",
+                        variable.span,
+                    )
                 if variable.type.kind == "pred":
                     raise PtxError(
                         f"{name} is recursive or called through a pointer, and passes the predicate "

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from llmptx import isa
 from llmptx.engine.blocks import (
     Block,
     Branch,
@@ -27,11 +28,13 @@ from llmptx.engine.blocks import (
 )
 from llmptx.engine.program import BARRIERS, Call, Ins, Mark, Program, Return
 from llmptx.engine.webs import separate
-from llmptx.ptx.ast import Sym
+from llmptx.ptx.ast import Instruction, Int, Sym
 from llmptx.ptx.errors import PtxError
 
 WARP_OPS = ("shfl", "vote", "match", "redux", "activemask", "elect")
 MATRIX_OPS = ("mma", "ldmatrix", "stmatrix", "movmatrix")
+# A barrier of the warp that no program wrote: all lanes come before any of them reads.
+MEETING = isa.match(Instruction("bar", ("warp", "sync"), (Int(0xFFFFFFFF),)))
 
 
 class Irreducible(Exception):  # noqa: N818 - a fact about the code, not a fault in it
@@ -72,6 +75,10 @@ def build(program: Program, threads: bool) -> Flow:
             current.end = Invoke(item, (), following.index)
             current = following
         else:
+            if _reads_matrices(item):
+                meeting = Ins(MEETING, item.guard, item.pc, shadow=True)
+                current = _place(meeting, current, fresh, pending, threads)
+                assert current is not None
             current = _place(item, current, fresh, pending, threads)
     for block, ins in pending:
         _resolve(program, block, ins, starts)
@@ -126,6 +133,11 @@ def _place(
         return following
     block.body.append(ins)
     return block
+
+
+def _reads_matrices(ins: Ins) -> bool:
+    """Whether it reads what other lanes of the warp may have written just before."""
+    return ins.opcode == "ldmatrix" or (ins.opcode == "wmma" and "load" in ins.matched.instruction.modifiers)
 
 
 def _of_warp(ins: Ins) -> bool:

@@ -72,6 +72,31 @@ def both_modes(text: str, threads: int, *args: NDArray[Any] | int, width: int = 
     return results[0]
 
 
+# registers
+
+
+@pytest.mark.parametrize("width", [32, 1])
+def test_vector_registers_are_passed_element_by_element(width: int) -> None:
+    text = (
+        HEADER
+        + """
+    .func (.reg .v2 .u32 out) turned(.reg .v4 .u32 in) {
+        .reg .u32 %t; add.u32 %t, in.x, in.w; mov.v2.u32 out, {in.z, %t}; ret;
+    }
+    .visible .entry k(.param .u64 p) {
+        .reg .u64 %p; .reg .v4 .u32 %v; .reg .v2 .u32 %w; .reg .u32 %t;
+        ld.param.u64 %p, [p]; mov.u32 %t, %tid.x; mad.wide.u32 %p, %t, 16, %p;
+        ld.global.v4.u32 %v, [%p];
+        call (%w), turned, (%v);
+        st.global.v2.u32 [%p], %w; ret;
+    }"""
+    )
+    data = np.arange(256, dtype=np.uint32).reshape(64, 4)
+    (got,) = both_modes(text, 64, data, width=width)
+    np.testing.assert_array_equal(got[:, 0], data[:, 2])
+    np.testing.assert_array_equal(got[:, 1], data[:, 0] + data[:, 3])
+
+
 # recursion
 
 RECURSIVE = """

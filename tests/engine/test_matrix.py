@@ -420,6 +420,27 @@ def test_stmatrix_puts_back_what_ldmatrix_took(count: int, trans: str, width: in
 
 
 @pytest.mark.parametrize(("width", "check"), MODES)
+@pytest.mark.parametrize("wmma", [False, True])
+def test_a_matrix_is_read_when_all_lanes_of_the_warp_have_come(wmma: bool, width: int, check: bool) -> None:
+    """Each lane writes the row that another reads, and no barrier stands between."""
+    load = "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r0, %r1, %r2, %r3}, [%s];\n"
+    if wmma:
+        load = (
+            "wmma.load.c.sync.aligned.row.m16n16k16.shared.f16 {%r0, %r1, %r2, %r3}, [%base];\n"
+            "mov.u32 %s, 0;\n"
+        )
+    body = (
+        "xor.b32 %v1, %t, 21;\nmad.lo.u32 %s, %v1, 16, %base;\nadd.u32 %v0, %t, 100;\n"
+        "st.shared.v4.b32 [%s], {%v0, %v0, %v0, %v0};\nmad.lo.u32 %s, %t, 16, %base;\n"
+        f"{load}bar.sync 0;\nmad.lo.u32 %s, %t, 16, %base;\n"
+        "st.shared.v4.b32 [%s], {%r0, %r1, %r2, %r3};\n"
+    )
+    found = moved(moving_kernel(body, 4), np.zeros(512, np.uint16), width, check)
+    words = np.sort(found.view(np.uint32)[:128])
+    assert np.array_equal(words, np.repeat(np.arange(100, 132, dtype=np.uint32), 4))
+
+
+@pytest.mark.parametrize(("width", "check"), MODES)
 def test_movmatrix_transposes(width: int, check: bool) -> None:
     body = (
         "mad.lo.u32 %s, %t, 4, %base;\nld.shared.b32 %r0, [%s];\n"
