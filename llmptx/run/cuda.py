@@ -88,7 +88,8 @@ def launch_function(
     _function(cupy, module.text, name, shared)(grid, block, tuple(values), shared_mem=shared)
     cupy.cuda.runtime.deviceSynchronize()
     for host, device in copies:
-        host[...] = cupy.asnumpy(device)
+        if host.flags.writeable:
+            host[...] = cupy.asnumpy(device)
 
 
 def run_job(job: Job) -> Outcome:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from llmptx.engine.memory import ADDRESSABLE, INITIALISED, READ_ONLY
 from llmptx.ptx import ast, parse
 from llmptx.ptx.errors import PtxError
 from llmptx.record import Finding
+from llmptx.run.memory import Array, pointed, regions
 
 Device = Literal["cpu", "cuda"]
 # CUDA C++ Programming Guide, technical specifications, for every compute capability.
@@ -41,6 +43,8 @@ class Module:
     """A PTX text. Raises PtxError with file, line, column, source line and caret."""
 
     def __init__(self, ptx: str, file: str = "<ptx>") -> None:
+        if not isinstance(ptx, str):
+            raise TypeError(f"a module is PTX text, a str, not {type(ptx).__name__}: decode or read it first")
         self.text = ptx
         self.file = file
         self.tree: ast.Module = parse(ptx, file)
@@ -110,6 +114,10 @@ class Function:
         launch found (and for a barrier or a loop that never ends, in either mode).
         """
         grid3, block3 = three(grid, "grid"), three(block, "block")
+        if not isinstance(shared_mem, Integral) or shared_mem < 0:
+            raise ValueError(f"shared_mem is a count of bytes, not {shared_mem!r}")
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"device is cpu or cuda, not {device!r}")
         if len(args) != len(self.params):
             raise TypeError(f"{self.name} takes {len(self.params)} arguments, {len(args)} were given")
         if device == "cuda":
@@ -134,8 +142,12 @@ class Function:
         seed: int | None,
     ) -> list[Finding]:
         values: list[int | bytes] = []
+        copies: dict[str, tuple[Array, Array]] = {}
         for param, value in zip(self.params, args, strict=True):
-            array = _array(param, value)
+            array = pointed(param, value)
+            if array is not None and not array.flags.writeable:
+                copies[param.name] = (array, array.copy())
+                array = copies[param.name][1]
             values.append(array.ctypes.data if array is not None else scalar_bytes(param, value))
         threads = grid[0] * grid[1] * grid[2] * block[0] * block[1] * block[2]
         workers = min(os.cpu_count() or 1, 16) if threads >= PARALLEL_THREADS else 1
@@ -144,12 +156,22 @@ class Function:
         if text := session.printed():
             sys.stdout.write(text)
         self.module.release(self.name, block, shared, workers, session)
-        return findings
+        return findings + [
+            Finding("input-modified", f"{name} is a read-only array, and the kernel wrote to it", buffer=name)
+            for name, (given, copy) in copies.items()
+            if given.tobytes() != copy.tobytes()
+        ]
 
 
 def three(counts: tuple[int, ...], what: str) -> tuple[int, int, int]:
-    if not 1 <= len(counts) <= 3 or any(int(c) != c or c < (0 if what == "grid" else 1) for c in counts):
-        raise ValueError(f"{what} is one to three whole numbers, not {counts!r}")
+    """Raises ValueError for what are no counts, or more than a GPU launches."""
+    least = 0 if what == "grid" else 1
+    if (
+        not isinstance(counts, tuple | list)
+        or not 1 <= len(counts) <= 3
+        or not all(_whole(c) and c >= least for c in counts)
+    ):
+        raise ValueError(f"{what} is one to three whole numbers from {least} on, not {counts!r}")
     x, y, z = (*(int(c) for c in counts), 1, 1)[:3]
     if what == "block" and x * y * z > 1024:
         raise ValueError(f"a block has at most 1024 threads, {counts!r} has {x * y * z}")
@@ -159,28 +181,29 @@ def three(counts: tuple[int, ...], what: str) -> tuple[int, int, int]:
     return x, y, z
 
 
+def _whole(count: Any) -> bool:
+    return isinstance(count, Integral | np.integer) or (isinstance(count, float) and count.is_integer())
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, Real | np.bool_)
+
+
 def scalar_bytes(param: ast.Variable, value: Any) -> bytes:
     """A scalar argument as the parameter's type. Raises TypeError or OverflowError where it does not fit."""
     type = param.type
+    if not _number(value):
+        raise TypeError(f"parameter {param.name} is .{type}: {value!r} is no number (nor a numpy array)")
     if type.is_float:
-        return np.asarray(value, f"<f{type.bytes}").tobytes()
-    number = int(value)
+        with np.errstate(over="ignore"):
+            return np.asarray(value, f"<f{type.bytes}").tobytes()
+    number = int(value) if isinstance(value, Integral) or np.isfinite(value) else 0
     if number != value:
         raise TypeError(f"parameter {param.name} is .{type}: {value!r} is no integer")
     low, high = -(1 << (type.bits - 1)), (1 << type.bits) - 1
     if not low <= number <= high:
         raise OverflowError(f"parameter {param.name} is .{type}: {value!r} does not fit")
     return (number % (1 << type.bits)).to_bytes(type.bytes, "little")
-
-
-def _array(param: ast.Variable, value: Any) -> np.ndarray[Any, Any] | None:
-    if not isinstance(value, np.ndarray):
-        return None
-    if param.type.bits != 64 or param.type.is_float:
-        raise TypeError(f"parameter {param.name} is .{param.type}: an array needs a 64-bit pointer")
-    if not value.flags.c_contiguous:
-        raise ValueError(f"the array for {param.name} is not contiguous: pass numpy.ascontiguousarray of it")
-    return value
 
 
 def _checked(
@@ -191,29 +214,25 @@ def _checked(
     shared: int,
     seed: int | None,
 ) -> list[Finding]:
-    """Runs on copies, one for all parameters given the same memory, and copies back what may change."""
-    names: dict[tuple[int, int], str] = {}
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    homes: list[str] = []
-    for param, value in zip(params, args, strict=True):
-        array = _array(param, value)
-        home = "" if array is None else names.setdefault((array.ctypes.data, array.nbytes), param.name)
-        if array is not None and (home not in arrays or array.flags.writeable):
-            arrays[home] = array
-        homes.append(home)
-    with Session([(kernel, shared)], [Place(n, a.nbytes) for n, a in arrays.items()], check=True) as session:
-        for name, array in arrays.items():
-            area = session.buffers[name]
-            session.arena.bytes(area)[:] = array.reshape(-1).view(np.uint8)
-            fixed = 0 if array.flags.writeable else READ_ONLY
-            session.arena.mark(area, ADDRESSABLE | INITIALISED | fixed)
+    """Runs on copies, one of all memory that overlaps, and copies back what may change."""
+    arrays = {p.name: a for p, v in zip(params, args, strict=True) if (a := pointed(p, v)) is not None}
+    memory = regions(list(arrays.items()))
+    with Session([(kernel, shared)], [Place(r.name, r.size) for r in memory], check=True) as session:
+        starts: dict[int, int] = {}
+        for region in memory:
+            area = session.buffers[region.name]
+            session.arena.bytes(area)[:] = region.bytes
+            session.arena.mark(area, ADDRESSABLE | INITIALISED | READ_ONLY)
+            session.arena.mark(area, ADDRESSABLE | INITIALISED, region.pieces(writeable=True))
+            starts |= {id(a): area.start + a.ctypes.data - region.start for a in region.arrays}
         values: list[int | bytes] = [
-            session.buffers[home].start if home else scalar_bytes(p, v)
-            for p, v, home in zip(params, args, homes, strict=True)
+            starts[id(arrays[p.name])] if p.name in arrays else scalar_bytes(p, v)
+            for p, v in zip(params, args, strict=True)
         ]
         findings = session.launch(0, grid, values, seed=seed)
         sys.stdout.write(session.printed())
-        for name, array in arrays.items():
-            if array.flags.writeable:
-                array.reshape(-1).view(np.uint8)[:] = session.arena.bytes(session.buffers[name])
+        for region in memory:
+            copy = session.arena.bytes(session.buffers[region.name])
+            for piece in region.pieces(writeable=True):
+                region.bytes[piece] = copy[piece]
         return findings

@@ -115,7 +115,7 @@ def test_scalars_of_every_parameter_type(
         (("x", 1.5, "x"), TypeError, "parameter n is .u32: an array needs a 64-bit pointer"),
         (("x", "x", 10), TypeError, "parameter a is .f32: an array needs a 64-bit pointer"),
         (("strided", 1.5, 10), ValueError, "the array for x is not contiguous"),
-        (("x", "text", 10), ValueError, "text"),
+        (("x", "text", 10), TypeError, "text"),
     ],
 )
 @pytest.mark.parametrize("check", [False, True])
