@@ -24,6 +24,7 @@ _SAMPLE = 3000
 _USUAL_BLOCK = 256
 _MOST_EDGES = 6
 _LONG_ROW = 512
+_DEEP = (1, 3, 2, 16411)  # a product long enough for roundings that all lean one way to show
 _MANY = 1 << 17  # rows, and so blocks of many kernels: 16 bits do not count them, and would make 0 of them
 
 
@@ -273,9 +274,11 @@ def _matmul(signature: Signature, rng: Generator, edges: Sequence[int], quick: b
         shapes += [(1, 1, 1, 517), (1, 64, 64, 64), (3, 33, 17, 65), (1, 70, 67, 97), (1, 2, 3, 1030)]
         for t in [t for t in edges if t <= 64]:
             shapes += [(1, t, t, t), (1, t + 1, t - 1, 2 * t + 1), (1, t - 1, t + 1, t - 1)]
+    if not quick and "positive" in fills:
+        shapes.append(_DEEP)
     for shape in shapes:
         every = shape in ((1, 33, 17, 31), (3, 33, 17, 65))
-        for name in fills if every else ("random", "whole numbers"):
+        for name in fills if every else ("positive",) if shape == _DEEP else ("random", "whole numbers"):
             batch, m, n, k = shape
             a, b = fills[name].draw(rng, batch, m, k, n)
             label = f"batch={batch} m={m} n={n} k={k}, {name}"

@@ -103,12 +103,31 @@ def _alike(one: _Kernel, other: _Kernel) -> bool:
     one.begin()
     other.begin()
     settled = set(one.settled.keys() & other.settled.keys())
+    uniform = (one.types.keys() | other.types.keys()) - settled
+    while True:
+        try:
+            return _alike_if(one, other, settled, uniform)
+        except _NotUniform as found:
+            uniform -= found.names
+
+
+class _NotUniform(Exception):  # noqa: N818 (no error: what was taken for the same in all threads is not)
+    def __init__(self, names: set[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+def _alike_if(one: _Kernel, other: _Kernel, settled: set[str], uniform: set[str]) -> bool:
+    """Whether the two are alike, if these registers are the same in all threads wherever a run begins.
+
+    Raises _NotUniform for those that are not.
+    """
     waiting, seen = [-1], {-1}
     while waiting:
         place = waiting.pop()
         if len(seen) > PLACES:
             return False
-        a, b = _Run(one, place, settled), _Run(other, place, settled)
+        a, b = _Run(one, place, settled, uniform), _Run(other, place, settled, uniform)
         if a.end.condition != b.end.condition or a.events != b.events:
             return False
         if a.memory.written != b.memory.written:
@@ -116,10 +135,18 @@ def _alike(one: _Kernel, other: _Kernel) -> bool:
         at, there = one.ordinal(a.end.at), other.ordinal(b.end.at)
         if at != there:
             return False
+        varying = len(set(a.end.condition)) > 1
+        for kernel, run in ((one, a), (other, b)):
+            apart = kernel.divided(run.end.at) & uniform if varying else set()
+            if apart:
+                raise _NotUniform(apart)
         for following in one.successors(a.end):
             live = (one.live_at(following) | other.live_at(following)) - settled
             if any(a.register(name) != b.register(name) for name in live):
                 return False
+            apart = {n for n in live & uniform if len(set(a.register(n))) > 1}
+            if apart:
+                raise _NotUniform(apart)
             if following not in seen:
                 seen.add(following)
                 waiting.append(following)
@@ -183,6 +210,24 @@ class _Kernel:
             raise _Beyond
         return self.labels[to.name]
 
+    def divided(self, branch: int) -> set[str]:
+        """Registers written where only some threads may be, after a branch that only some take: between it
+        and its target, and so on from the branches there."""
+        spans: set[int] = set()
+        waiting = [branch]
+        done: set[int] = set()
+        while waiting:
+            at = waiting.pop()
+            statement = self.body[at]
+            if at in done or not isinstance(statement, Instruction) or statement.opcode != "bra":
+                continue
+            done.add(at)
+            to = self.target(statement)
+            span = range(min(at, to), max(at, to) + 1)
+            spans.update(span)
+            waiting += [place for place in span if place not in done]
+        return {n for at in spans if isinstance(s := self.body[at], Instruction) for n in results(s)}
+
     def live_at(self, place: int) -> frozenset[str]:
         at = self.start(place)
         return self._live[at] if at < len(self._live) else frozenset()
@@ -230,11 +275,19 @@ def _mark(statement: Statement) -> object:
 class _Run:
     """A block's way from a place to the next branch that cannot be foretold."""
 
-    def __init__(self, kernel: _Kernel, place: int, settled: set[str], until: int | None = None) -> None:
+    def __init__(
+        self,
+        kernel: _Kernel,
+        place: int,
+        settled: set[str],
+        uniform: set[str] | None = None,
+        until: int | None = None,
+    ) -> None:
         self._kernel = kernel
         self._names = kernel.names
         self._place = place
         self._settled = settled if place >= 0 else set()
+        self._uniform = uniform or set()
         self._registers: dict[str, Lanes] = {}
         self._together = 1  # how many threads are known to be here at once
         self._stores = 0
@@ -287,6 +340,8 @@ class _Run:
             lanes = [self._special(name, thread) for thread in threads]
         elif name in self._settled:
             lanes = self._kernel.settled[name]
+        elif name in self._uniform:
+            lanes = [self._names.name("entering", self._place, name)] * self._kernel.threads
         else:
             lanes = [self._names.name("entering", self._place, name, thread) for thread in threads]
         self._registers[name] = lanes

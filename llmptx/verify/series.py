@@ -289,6 +289,10 @@ def factors(dtype: str) -> dict[str, Factors]:
     def constants(rng: Generator, batch: int, m: int, k: int, n: int) -> tuple[Array, Array]:
         return np.full((batch, m, k), 0.1, dtype), np.full((batch, k, n), 0.7, dtype)
 
+    def positive(rng: Generator, shape: tuple[int, ...]) -> Array:
+        """Sums that only grow: roundings that lean one way add up, where those to nearest cancel."""
+        return rng.uniform(0.5, 1.5, shape).astype(dtype)
+
     def subnormal(rng: Generator, batch: int, m: int, k: int, n: int) -> tuple[Array, Array]:
         """Products and sums that are exact, and gone where subnormals are flushed."""
         small = bits(rng.integers(1, 200, (batch, k, n)), dtype)
@@ -302,4 +306,5 @@ def factors(dtype: str) -> dict[str, Factors]:
         "subnormal": Factors(subnormal, "exact"),
         "one NaN": Factors(spoiled(np.nan)),
         "one infinity": Factors(spoiled(np.inf)),
+        "positive": Factors(both(positive)),
     }

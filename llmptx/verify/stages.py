@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from llmptx.record import Finding, Level
+from llmptx.record import Finding, FindingKind, Level
+from llmptx.verify import registers
 from llmptx.verify.capped import BLOCKS, capped
 from llmptx.verify.inputs import cases
 from llmptx.verify.plan_run import PLAIN, Setup, blocks_of, element_alignment, job, outputs
@@ -72,8 +73,24 @@ def sanitizers(trial: Trial, tick: Tick) -> Result:
 
 
 def memory(trial: Trial, tick: Tick) -> Result:
-    """The same answers from other memory: other poison, guards before, least alignment, out == in."""
-    return _variations(trial, list(_memory_runs(trial)), tick)
+    """The same answers from other memory: other poison, guards before, least alignment, out == in. And from
+    other registers, where any are read unwritten."""
+    result = _variations(trial, list(_memory_runs(trial)), tick)
+    module = trial.reading.module
+    names = registers.guessed(module) if module and not result.findings else frozenset()
+    if not module or not names:
+        return result
+    how = f"with other values in registers that nothing was written to: {', '.join(sorted(names)[:4])}"
+    runs = [(kept, PLAIN, how) for kept in varied(_light(trial, CHECKED_THREADS), VARIED_CASES)]
+    count = result.cases
+    for pattern in registers.PATTERNS:
+        other = replace(trial, text=registers.filled(module, trial.plan, names, pattern))
+        found = _variations(other, runs, tick, nondeterminism=True)
+        count += found.cases
+        if found.findings:
+            kind: FindingKind = "uninitialized-read"
+            return Result(tuple(replace(f, kind=kind) for f in found.findings), count)
+    return Result((), count)
 
 
 def _memory_runs(trial: Trial) -> Iterator[tuple[Kept, Setup, str]]:

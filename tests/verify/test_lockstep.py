@@ -14,6 +14,15 @@ from tests.verify.kernels import changed
 pytest.importorskip("z3", reason="z3-solver is not installed")
 
 MAX = drafts("numpy.max", "int32")[-1]
+COUNTED = changed(
+    MAX,
+    ("    add.u64 %j, %j, 256;\n", "    add.u64 %j, %j, 256;\n    add.s32 %x, %x, 1;\n"),
+    ("    ld.global.s32 %x, [%a];\n", ""),
+    ("    max.s32 %best, %best, %x;\n    add.u64 %a", "    add.u64 %a"),
+    ("    shfl.sync.bfly.b32 %x, %best, 16, 31, 0xffffffff;\n", "    mov.b32 %slot, %x;\n"),
+    ("    @%first st.global.s32 [%a], %best", "    @%first st.global.s32 [%a], %slot"),
+    ("    @%p st.shared.s32 [%slot], %best;\n", ""),
+)
 SUM = drafts("numpy.sum", "float32")[-1]
 MATMUL = drafts("numpy.matmul", "float32")[-1]
 
@@ -33,6 +42,7 @@ def proved(original: str, mutant: str) -> bool:
         (MAX, "    @%p st.shared", "    @!%p st.shared"),
         (MAX, "setp.eq.u32 %p, %lane, 0", "setp.eq.u32 %p, %lane, 5"),
         (MAX, "and.b32 %lane, %t, 31", "and.b32 %lane, %t, 30"),
+        (MAX, "    @%first st.global", "    @!%first st.global"),
         # 24, 12, 6, 3 and 1 apart reach all lanes too
         (MAX, "bfly.b32 %x, %best, 16, 31", "bfly.b32 %x, %best, 24, 31"),
         # a sum of two floats is the same either way round
@@ -62,6 +72,9 @@ def test_the_same_is_proved(text: str, old: str, new: str) -> None:
         # no thread, another place, another way
         (MAX, "setp.eq.u32 %p, %lane, 0", "setp.eq.u32 %p, %lane, 32"),
         (MAX, "and.b32 %mine, %t, 7", "and.b32 %mine, %t, 3"),
+        (MAX, "    @%first st.global.s32 [%a], %best", "    @!%first st.global.s32 [%a], %x"),
+        # how often a thread went round is its own
+        (COUNTED, "    @%first st.global", "    @!%first st.global"),
         (MAX, "add.u64 %j, %j, 256", "add.u64 %j, %j, 255"),
         (MAX, "setp.ge.u64 %p, %j, %n", "setp.gt.u64 %p, %j, %n"),
         # sums of floats have an order
