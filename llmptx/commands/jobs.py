@@ -23,6 +23,7 @@ from llmptx.commands.rewrite import print_summary, replay_option, work
 
 if TYPE_CHECKING:
     from llmptx.jobs import JobRow
+    from llmptx.jobs.asks import Ask
 
 
 @click.group()
@@ -80,8 +81,8 @@ def list_(context: click.Context, workspace: Workspace, as_json: bool) -> None:
         )
         for row in rows:
             counts = [str(row.states.get(state, 0)) for state in ("done", "failed", "pending")]
-            if row.cancelled:
-                counts[2] += " (cancelled)"
+            if row.cancelled or row.paused:
+                counts[2] += " (cancelled)" if row.cancelled else " (paused)"
             listing.add_row(str(row.id), _when(row), cell(row.spec.model), row.spec.level, *counts)
         stdout().print(listing)
     else:
@@ -140,15 +141,76 @@ def resume(
 @json_option
 @pass_workspace
 def cancel(workspace: Workspace, job: int, as_json: bool) -> None:
-    """Begin nothing more of a job; what is done is kept."""
+    """Begin nothing more of a job, even while it runs; what is done is kept."""
+    _end(workspace, job, "cancel", as_json)
+
+
+@jobs.command()
+@click.argument("job", type=int)
+@json_option
+@pass_workspace
+def pause(workspace: Workspace, job: int, as_json: bool) -> None:
+    """Leave a job alone until `llmptx jobs resume`, even while it runs: what is under way is finished."""
+    _end(workspace, job, "pause", as_json)
+
+
+@jobs.command()
+@click.argument("job", type=int)
+@click.option("--rejected", is_flag=True, help="Draw anew, too, where every draft was rejected.")
+@json_option
+@pass_workspace
+@click.pass_context
+def retry(context: click.Context, workspace: Workspace, job: int, rejected: bool, as_json: bool) -> None:
+    """Try what failed again, and go on with the job."""
     from llmptx.jobs import Store
 
     with Store(workspace.store) as store:
-        store.cancel(job)
+        if rejected:
+            store.draw_again(job)
+        store.reopen(job)
+        context.exit(work(workspace, store, job, as_json))
+
+
+@jobs.command("work")
+@json_option
+@pass_workspace
+@click.pass_context
+def work_(context: click.Context, workspace: Workspace, as_json: bool) -> None:
+    """Work off every job that waits, the highest priority first, then the oldest."""
+    from llmptx.jobs import Store
+
+    with Store(workspace.store) as store:
+        waiting = [
+            row for row in store.jobs() if row.states.get("pending") and not row.cancelled and not row.paused
+        ]
+        code = 0
+        for row in sorted(waiting, key=lambda row: (-row.spec.priority, row.id)):
+            code = max(code, work(workspace, store, row.id, as_json))
+            if code > NO:
+                break
+    if not waiting:
+        click.echo("no job waits", err=True)
+    context.exit(code)
+
+
+def _end(workspace: Workspace, job: int, ask: Ask, as_json: bool) -> None:
+    """Pause or cancel a job: here where nobody runs it, else by asking whoever does."""
+    from llmptx.jobs import Store, asks
+    from llmptx.jobs.errors import BusyError
+
+    done = {"pause": "paused", "cancel": "cancelled"}[ask]
+    try:
+        with Store(workspace.store) as store:
+            (store.pause if ask == "pause" else store.cancel)(job)
+    except BusyError:
+        with Store(workspace.store, readonly=True) as store:
+            store.job(job)
+        asks.leave(workspace.store, job, ask)
+        done = f"to be {done} by the process that runs it"
     if as_json:
-        print_json({"job": job, "cancelled": True})
+        print_json({"job": job, done.split()[-1] if done in ("paused", "cancelled") else "asked": True})
     else:
-        click.echo(f"job {job} is cancelled; llmptx jobs resume {job} takes it up again")
+        click.echo(f"job {job} is {done}; llmptx jobs resume {job} takes it up again")
 
 
 @jobs.command("import")
@@ -174,7 +236,7 @@ def import_(
     resume` judges them, and writes the next requests where drafts must be repaired.
     """
     from llmptx.jobs import Imported, Ledger, Store, read_answers
-    from llmptx.jobs.run import client_of
+    from llmptx.jobs.spec import client_of
 
     total = Imported()
     with Store(workspace.store) as store:
@@ -222,6 +284,7 @@ def _row(row: JobRow) -> dict[str, Any]:
         "job": row.id,
         "created": datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds"),
         "cancelled": row.cancelled,
+        "paused": row.paused,
         "states": row.states,
         "spec": row.spec.model_dump(mode="json", by_alias=True),
     }

@@ -11,6 +11,10 @@ class StoreError(RuntimeError):
     """The store cannot be used: another process writes to it, or it is of another version."""
 
 
+class BusyError(StoreError):
+    """Another process writes to the store, and only one may."""
+
+
 class BudgetSpentError(Exception):
     """The next call could cost more than the budget has left. Nothing was sent."""
 

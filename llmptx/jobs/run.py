@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+from llmptx.jobs import asks
 from llmptx.jobs.batch import Batch
 from llmptx.jobs.calls import AwaitedError, Caller, Lane, NotOnFileError, Retry, StoppedError
 from llmptx.jobs.errors import BudgetSpentError, JobError, NoReplyError, UnknownOutcomeError
@@ -25,10 +26,9 @@ from llmptx.jobs.ledger import Ledger
 from llmptx.jobs.replies import Replies
 from llmptx.jobs.result import Event, ItemResult, Status, Summary
 from llmptx.jobs.schedule import Arm, Schedule, Task
-from llmptx.jobs.spec import JobSpec, ModelSpec, Resolve, from_catalogue
+from llmptx.jobs.spec import JobSpec, Resolve, client_of, from_catalogue
 from llmptx.jobs.store import State, Store
 from llmptx.llm.client import Client
-from llmptx.llm.client import Limits as CallLimits
 from llmptx.llm.errors import EndpointError
 from llmptx.llm.prompt import Writer
 from llmptx.record import Attempt, Candidate, Level, Record, Verdict
@@ -78,6 +78,7 @@ def run(
     if row.cancelled:
         raise JobError(f"job {job} was cancelled; reopen it to go on")
     store.reopen(job)
+    asks.take(store.path, job)  # left for an earlier run
     spec = row.spec
     with contextlib.ExitStack() as stack:
         routes = {}
@@ -106,12 +107,6 @@ def run(
             weigh,
             replies,
         ).all()
-
-
-def client_of(spec: JobSpec, model: ModelSpec) -> Client:
-    """The client of one of a job's models."""
-    limits = CallLimits(tokens=spec.tokens)
-    return Client(model.name, model.base_url, limits=limits, price=model.price, mode=spec.mode)
 
 
 def summary(store: Store, job: int, *, budget_spent: bool = False) -> Summary:
@@ -219,6 +214,7 @@ class _Run:
             over = True
             try:
                 over = self._advance(task)
+                self._heed()
             except (StoppedError, AwaitedError):
                 pass  # its lane is dead, the run ends, or a batch must be answered: it waits for another run
             except BudgetSpentError as error:
@@ -235,6 +231,13 @@ class _Run:
                 self._stop()
             finally:
                 self.schedule.back(task, over)
+
+    def _heed(self) -> None:
+        """Do what another process asks of the job: what is under way is finished, nothing more is begun."""
+        ask = asks.take(self.store.path, self.job)
+        if ask is not None:
+            self.schedule.close()
+            (self.store.pause if ask == "pause" else self.store.cancel)(self.job)
 
     def _stop(self) -> None:
         self.schedule.close()
@@ -278,7 +281,7 @@ class _Run:
     def _search(self, task: Task) -> Search:
         spec, item = self.spec, task.row.item
         total = spec.samples * spec.rounds
-        limits = Limits(drafts=total, turns=spec.rounds, samples=total)
+        limits = Limits(drafts=total, turns=spec.rounds, samples=total, first=item.sample * total)
         if spec.strategy == "repair":
             limits = Limits(drafts=spec.rounds, turns=spec.rounds, samples=1, first=item.sample)
         routine, strategy = self.resolve(item.routine)[0], STRATEGIES[task.strategy]

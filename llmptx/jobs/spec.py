@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmptx.jobs.errors import JobError
-from llmptx.llm.client import Mode
+from llmptx.llm.client import Client, Limits, Mode
 from llmptx.llm.profiles import UnknownModelError, profile_for
 from llmptx.llm.prompt import TemplateError, Writer
 from llmptx.record import Routine
@@ -48,6 +48,7 @@ class ModelSpec(BaseModel):
 class JobSpec(BaseModel):
     """A job.
 
+    items      or, shorter, routines: names and patterns, each in those of `dtypes` that it has, or in all
     model      with base_url and price, the one model; or `models`, several, each of which does every item
     strategy   repair: `samples` conversations of `rounds` drafts, a record each. best-of-n and best-first:
                one search of at most samples x rounds drafts, which ends with the first that passes. auto: one
@@ -62,10 +63,13 @@ class JobSpec(BaseModel):
     price      US dollars a million tokens, [input, output], where the model's profile has none
     tokens     limit on each reply
     workers    items worked on at once; 0: one for each CPU
+    priority   of jobs that wait, `llmptx jobs work` takes the highest first
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    items: Annotated[tuple[ItemSpec, ...], Field(min_length=1)]
+    items: tuple[ItemSpec, ...] = ()
+    routines: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
     model: str = "offline"
     base_url: str = ""
     models: tuple[ModelSpec, ...] = ()
@@ -82,16 +86,28 @@ class JobSpec(BaseModel):
     level: Literal["quick", "full", "exhaustive"] = "full"
     device: Literal["cpu", "cuda"] = "cpu"
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     schema_: Annotated[Literal["llmptx/job/1"], Field(alias="schema")] = "llmptx/job/1"
 
     @model_validator(mode="after")
-    def _models_once(self) -> Self:
+    def _consistent(self) -> Self:
+        if not self.items and not self.routines:
+            raise ValueError("it names no work: give items, or routines")
+        if self.dtypes and not self.routines:
+            raise ValueError("dtypes go with routines; each of items has its own dtype")
         if self.models and (self.model, self.base_url, self.price) != ("offline", "", None):
             raise ValueError("give either models, or model with base_url and price")
         names = [model.name for model in self.models]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"models has {', '.join(sorted(twice))} twice")
         return self
+
+    @property
+    def all_items(self) -> tuple[ItemSpec, ...]:
+        """The items, and those that routines and dtypes stand for."""
+        dtypes = self.dtypes or (None,)
+        short = [ItemSpec(routine=name, dtype=dtype) for name in self.routines for dtype in dtypes]
+        return (*self.items, *short)
 
     @property
     def all_models(self) -> tuple[ModelSpec, ...]:
@@ -155,9 +171,10 @@ def items_of(spec: JobSpec, resolve: Resolve = from_catalogue) -> tuple[Item, ..
     items: dict[Item, None] = {}
     wrong = []
     samples = range(spec.samples if spec.strategy == "repair" else 1)
-    for entry in spec.items:
+    for entry in spec.all_items:
+        strict = entry in spec.items and not any(sign in entry.routine for sign in "*?[")
         try:
-            pairs = [(r.name, dtype) for r in resolve(entry.routine) for dtype in _dtypes(r, entry)]
+            pairs = [(r.name, dtype) for r in resolve(entry.routine) for dtype in _dtypes(r, entry, strict)]
         except KeyError as error:
             wrong.append(str(error.args[0]) if type(error) is KeyError else str(error))
             continue
@@ -166,15 +183,35 @@ def items_of(spec: JobSpec, resolve: Resolve = from_catalogue) -> tuple[Item, ..
                 items[Item(name, dtype, sample, model.name)] = None
     if wrong:
         raise JobError("\n".join(wrong))
+    if not items:
+        raise JobError("no routine the job names has a dtype it names")
+    _affordable(spec, next(iter(items)), resolve)
     return tuple(items)
 
 
-def _dtypes(routine: Routine, entry: ItemSpec) -> Sequence[str]:
-    """A pattern takes the routines that have the dtype; a routine named outright must have it."""
+def client_of(spec: JobSpec, model: ModelSpec) -> Client:
+    """The client of one of a job's models."""
+    limits = Limits(tokens=spec.tokens)
+    return Client(model.name, model.base_url, limits=limits, price=model.price, mode=spec.mode)
+
+
+def _affordable(spec: JobSpec, item: Item, resolve: Resolve) -> None:
+    """Raises JobError for a budget that the very first call of any model could pass."""
+    prompt = Writer(spec.prompts).first(resolve(item.routine)[0], item.dtype)
+    bounds = [client_of(spec, model).upper_bound(prompt.messages) or 0.0 for model in spec.all_models]
+    if spec.budget is not None and spec.budget < min(bounds):
+        raise JobError(
+            f"a budget of ${spec.budget:g} does not pay for one call, which can cost ${min(bounds):.4f}: "
+            f"raise it, or lower tokens ({spec.tokens:,}), the limit on a reply"
+        )
+
+
+def _dtypes(routine: Routine, entry: ItemSpec, strict: bool) -> Sequence[str]:
+    """strict: the routine must have the dtype, else it may."""
     has = [signature.dtype for signature in routine.signatures]
     if entry.dtype is None:
         return has
-    if any(sign in entry.routine for sign in "*?["):
+    if not strict:
         return [dtype for dtype in has if dtype == entry.dtype]
     return [routine.signature(entry.dtype).dtype]
 

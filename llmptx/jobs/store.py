@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from llmptx.jobs.errors import JobError, StoreError
+from llmptx.jobs.errors import BusyError, JobError, StoreError
 from llmptx.jobs.result import ItemResult
 from llmptx.jobs.spec import Item, JobSpec, Resolve, check_model, from_catalogue, items_of, make
 from llmptx.record import Verdict, canonical
@@ -76,6 +76,9 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE calls ADD COLUMN batch TEXT NOT NULL DEFAULT '';
     CREATE INDEX calls_by_state ON calls (state);
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 _locks: dict[Path, tuple[int, int]] = {}
@@ -91,6 +94,7 @@ class JobRow:
     created: float
     cancelled: bool
     states: dict[str, int]
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +220,41 @@ class Store:
         with self.transaction() as db:
             db.execute("UPDATE jobs SET cancelled = 1 WHERE id = ?", (job,))
 
-    def reopen(self, job: int) -> None:
-        """Failed items wait again, a cancelled job goes on. Raises JobError where there is no such job."""
+    def pause(self, job: int) -> None:
+        """It is not worked on until it is resumed by name. Raises JobError where there is no such job."""
         self.job(job)
         with self.transaction() as db:
-            db.execute("UPDATE jobs SET cancelled = 0 WHERE id = ?", (job,))
+            db.execute("UPDATE jobs SET paused = 1 WHERE id = ?", (job,))
+
+    def draw_again(self, job: int) -> int:
+        """A new item, with draws of its own, for each kernel whose items were all rejected; how many.
+
+        Raises JobError where there is no such job.
+        """
+        latest: dict[tuple[str, str, str], int] = {}
+        good = set()
+        rows = self.items(job)
+        for row in rows:
+            kernel = row.item.routine, row.item.dtype, row.item.model
+            latest[kernel] = max(latest.get(kernel, 0), row.item.sample)
+            if row.result is None or row.state != "done" or row.result.status != "rejected":
+                good.add(kernel)
+        again = [
+            (job, len(rows) + at, routine, dtype, latest[routine, dtype, model] + 1, model)
+            for at, (routine, dtype, model) in enumerate(kernel for kernel in latest if kernel not in good)
+        ]
+        with self.transaction() as db:
+            db.executemany(
+                "INSERT INTO items (job, position, routine, dtype, sample, model) VALUES (?, ?, ?, ?, ?, ?)",
+                again,
+            )
+        return len(again)
+
+    def reopen(self, job: int) -> None:
+        """Failed items wait again, a cancelled or paused job goes on. Raises JobError where there is none."""
+        self.job(job)
+        with self.transaction() as db:
+            db.execute("UPDATE jobs SET cancelled = 0, paused = 0 WHERE id = ?", (job,))
             db.execute("UPDATE items SET state = 'pending' WHERE job = ? AND state = 'failed'", (job,))
 
     def set_budget(self, job: int, budget: float | None) -> None:
@@ -264,7 +298,7 @@ class Store:
         counts = self.rows("SELECT state, count(*) AS n FROM items WHERE job = ? GROUP BY state", row["id"])
         spec = make(json.loads(row["spec"]), f"job {row['id']}")
         states = {str(c["state"]): int(c["n"]) for c in counts}
-        return JobRow(row["id"], spec, row["created"], bool(row["cancelled"]), states)
+        return JobRow(row["id"], spec, row["created"], bool(row["cancelled"]), states, bool(row["paused"]))
 
 
 def _item_row(row: sqlite3.Row) -> ItemRow:
@@ -286,7 +320,7 @@ def _lock(path: Path) -> None:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(file)
-            raise StoreError(f"{path}: another process is at work on it; wait for it, or end it") from error
+            raise BusyError(f"{path}: another process is at work on it; wait for it, or end it") from error
         _locks[lock] = (file, 1)
 
 

@@ -44,14 +44,16 @@ def test_a_jsonl_job_and_every_dtype_where_none_is_named(tmp_path: Path) -> None
     [
         (
             {**ADD, "modle": "x"},
-            "job: unknown key 'modle'; known are items, model, base_url, models",
+            "job: unknown key 'modle'; known are items, routines, dtypes, model, base_url",
         ),
         (
             {"items": [{"routine": "add", "dtpye": "x"}]},
             r"unknown key 'items\.0\.dtpye'; known are routine, dtype",
         ),
-        ({}, "job: items: Field required"),
-        ({"items": []}, "items: .*at least 1"),
+        ({}, "job: it names no work: give items, or routines"),
+        ({"items": []}, "job: it names no work"),
+        ({**ADD, "dtypes": ["float32"]}, "job: dtypes go with routines"),
+        ({**ADD, "priority": 10**6}, "priority: .*less than or equal to 1000"),
         ({**ADD, "samples": 0}, "samples: .*greater than or equal to 1"),
         ({**ADD, "budget": float("nan")}, "budget: .*finite"),
         ({**ADD, "level": "thorough"}, "level: .*'quick', 'full' or 'exhaustive'"),
@@ -110,6 +112,22 @@ def test_a_search_is_one_item_and_every_model_does_every_item() -> None:
 def test_an_unknown_model_is_refused_before_anything_is_filed() -> None:
     with pytest.raises(JobError, match="unknown model 'hal-9000'"):
         items_of(spec_of(model="hal-9000"))
+
+
+def test_routines_and_dtypes_are_short_for_items() -> None:
+    spec = make({"routines": ["numpy.add", "numpy.ex*"], "dtypes": ["float64", "int32"]})
+    found = [(item.routine, item.dtype) for item in items_of(spec)]
+    assert found[:2] == [("numpy.add", "float64"), ("numpy.add", "int32")]
+    assert set(found[2:]) == {("numpy.exp", "float64"), ("numpy.exp2", "float64")}
+    with pytest.raises(JobError, match="no routine the job names has a dtype it names"):
+        items_of(make({"routines": ["numpy.exp"], "dtypes": ["int32"]}))
+
+
+def test_a_budget_that_does_not_pay_for_one_call_is_refused() -> None:
+    away = {"model": "m", "base_url": "http://127.0.0.1:1/v1", "price": [1, 10]}
+    with pytest.raises(JobError, match=r"does not pay for one call, which can cost \$0\.1697"):
+        items_of(spec_of(**away, budget=0.1))
+    assert items_of(spec_of(**away, budget=0.1, tokens=4096))
 
 
 def test_a_budget_needs_a_price() -> None:
