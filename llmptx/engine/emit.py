@@ -13,7 +13,7 @@ import operator
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 from llvmlite import ir
@@ -75,6 +75,12 @@ def power_of(value: int) -> int:
 def bits_to_float(bits: int, width: int) -> float:
     code = {16: ("<H", "<e"), 32: ("<I", "<f"), 64: ("<Q", "<d")}[width]
     return float(struct.unpack(code[1], struct.pack(code[0], bits))[0])
+
+
+@lru_cache(maxsize=4096)
+def _integer(type: Type, value: int) -> Value:
+    mult = 1 if type.kind == "pred" else power_of(value)
+    return Value(type, "u", ir.Constant(scalar_type(type), value), mult=mult, const=value)
 
 
 class Emit:
@@ -156,13 +162,12 @@ class Emit:
     def const(self, type: Type, value: int | float) -> Value:
         type = canonical(type)
         if type.kind == "pred":
-            return Value(type, "u", ir.Constant(I1, int(bool(value))), const=int(bool(value)))
+            return _integer(type, int(bool(value)))
         if type.is_float:
             code = {16: "<e", 32: "<f", 64: "<d"}[type.bits]
             rounded = struct.unpack(code, struct.pack(code, value))[0]
             return self.float_bits(type, float_to_bits(rounded, type.bits))
-        value = int(value) % (1 << type.bits)
-        return Value(type, "u", ir.Constant(ir.IntType(type.bits), value), mult=power_of(value), const=value)
+        return _integer(type, int(value) % (1 << type.bits))
 
     def float_bits(self, type: Type, bits: int) -> Value:
         """A float constant by its bits, NaN payloads kept."""

@@ -174,8 +174,9 @@ class _Lowering(Masks):
             self.slots[name] = b.alloca(self._storage(name, type), name=name.replace("%", ""))
             if name in self.shapes and self.shapes[name].wrap:
                 self.turns[name] = b.alloca(I32)
+        soft = self._soft_entries()
         for index in self.flow.order:
-            if self._soft_entry(index):
+            if index in soft:
                 self.pending[index] = b.alloca(self._mask_type())
         labels = (
             "block_head",

@@ -44,11 +44,11 @@ class Masks(Rounds):
         shape = self.shapes.get(register)
         return shape is None or shape.kind == "u"
 
-    def _soft_entry(self, index: int) -> bool:
-        """Whether lanes may have to wait at the block: some edge into it is no plain branch."""
-        if self.flow.blocks[index].divergent:
-            return True
-        return any(index in b.successors and not self._hard(b, index) for b in self.flow.blocks)
+    def _soft_entries(self) -> set[int]:
+        """Blocks where lanes may have to wait: some edge into them is no plain branch."""
+        blocks = self.flow.blocks
+        soft = {to for block in blocks for to in block.successors if not self._hard(block, to)}
+        return soft | {block.index for block in blocks if block.divergent}
 
     def _code(self) -> None:
         self.bodies = {i: self.function.append_basic_block(f"b{i}") for i in self.flow.order}

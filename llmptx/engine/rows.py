@@ -7,6 +7,7 @@ any code is made.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -404,7 +405,12 @@ class Shapes(Rows):
         self.shapes: dict[str, Value] = {}
         self.ctaid = dict.fromkeys("xyz")
         self.unit = self.ctx = None
-        self.changed = False
+        # By register, the blocks that may read what it held before them.
+        self.readers: dict[str, set[int]] = defaultdict(set)
+        for block in flow.blocks:
+            for name in block.live_in:
+                self.readers[name].add(block.index)
+        self.changed: set[str] = set()
 
     def find(self) -> dict[str, Value]:
         """Shape by register; one that is never written is uniform."""
@@ -414,14 +420,18 @@ class Shapes(Rows):
                 return self.shapes
 
     def _fixpoint(self) -> None:
-        self.changed = True
-        while self.changed:
-            self.changed = False
+        stale = set(self.flow.order)
+        while stale:
             for index in self.flow.order:
-                self.current = self.flow.blocks[index]
-                self.carry = None
-                for ins in self.current.body:
-                    self.step(ins)
+                if index in stale:
+                    stale.remove(index)
+                    self._visit(self.flow.blocks[index])
+                    stale.update(*(self.readers[name] for name in self.changed))
+
+    def _visit(self, block: Block) -> None:
+        self.current, self.carry, self.changed = block, None, set()
+        for ins in block.body:
+            self.step(ins)
 
     def _varies(self, block: Block) -> bool:
         end = block.end
@@ -454,7 +464,7 @@ class Shapes(Rows):
             new = replace(new, const=None)
         if new != old:
             self.shapes[register] = new
-            self.changed = True
+            self.changed.add(register)
 
     def symbol(self, name: str) -> IR:
         return None
