@@ -43,7 +43,7 @@ WORDS = (
     "warp_epochs",  # address of an i64 for every warp
     "local_stride",
     "local_size",
-    "homes",  # address of (start, bytes) for every pc: where its address must lie
+    "homes",  # address of (start, bytes) for every pc: where its address must lie, all the arena if need be
     "copies",  # address of the rings of copies in flight, one a thread
     # races in global memory: 16 bytes a byte of the arena, or 0; and times, which count blocks, barriers and
     # strong accesses

@@ -287,10 +287,6 @@ class _Launcher:
         begun_too = [other for other in others if not other.cancel()]
         return findings + [finding for other in begun_too for finding in other.result()]
 
-    def parameter(self, offset: int) -> int:
-        """The eight bytes at an offset of the parameters."""
-        return int.from_bytes(self.memory[offset : offset + 8], "little")
-
     def _set_params(self, args: Sequence[int | bytes]) -> None:
         program = self.kernel.program
         if len(args) != len(program.params):
@@ -408,7 +404,7 @@ class _Worker:
         )
         session = self.launcher.session
         if session.check:
-            self.reports.settle(session.buffers, self.launcher.parameter)
+            self.reports.settle(session.buffers, bytes(self.launcher.memory))
         (x, y, z), unit = self.heard
         self._set(trace_block=x + grid[0] * (y + grid[1] * z), trace_unit=unit)
 

@@ -6,7 +6,7 @@ nothing of dtypes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,6 @@ from llmptx.ptx import ast
 from llmptx.record import Finding, FindingKind
 
 ROOM = 64
-_EVERYWHERE = (0, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +45,25 @@ class Reports:
         self.kernel, self.words, self.arena = kernel, words, arena
         self.rows = np.zeros(ROOM * context.FINDING_WORDS, np.int64)
         self.homes: Mapping[int, Area] = {}
-        self.table = np.zeros((max(1, len(kernel.program.spans)), 2), np.int64)
+        self.settled = b""
+        self.table = np.full((max(1, len(kernel.program.spans)), 2), (arena.base, arena.size), np.int64)
         self.addresses = {
             "findings": int(self.rows.ctypes.data),
             "homes": int(self.table.ctypes.data),
             "room": ROOM,
         }
 
-    def settle(self, buffers: Mapping[str, Area], word: Callable[[int], int]) -> None:
-        """For a launch: buffers there are, and the eight bytes of the parameters at an offset."""
-        found = {}
+    def settle(self, buffers: Mapping[str, Area], params: bytes) -> None:
+        """For a launch: buffers there are, and the bytes of the parameters."""
+        if params == self.settled:
+            return
+        self.settled, found = params, {}
         for pc, offsets in self.kernel.lowered.homes.items():
-            held = {area for at in offsets for area in buffers.values() if _holds(area, word(at))}
+            held = {area for at in offsets for area in buffers.values() if _holds(area, params, at)}
             if len(held) == 1:
                 found[pc] = held.pop()
         self.homes = found
-        self.table[:] = _EVERYWHERE
+        self.table[:] = self.arena.base, self.arena.size
         for pc, area in found.items():
             self.table[pc] = area.start, area.size
 
@@ -256,5 +258,7 @@ def _known(buffer: str) -> str:
     return buffer
 
 
-def _holds(area: Area, address: int) -> bool:
+def _holds(area: Area, params: bytes, offset: int) -> bool:
+    """Whether the eight bytes there are an address in the area."""
+    address = int.from_bytes(params[offset : offset + 8], "little")
     return area.start <= address < area.start + max(area.size, 1)

@@ -64,10 +64,10 @@ class _Check:
         b.position_at_end(some)
         self.spilled = self._memory(ir.ArrayType(I64, LANES))
         self.arena, self.shadow = self._word("arena"), self._word("shadow")
-        place = b.add(self._word("homes"), b.shl(b.zext(self.pc, I64), _i64(4)))
-        self.home, self.room = (
-            b.load(b.gep(self._pointers(place), [_i64(i)], source_etype=I64), typ=I64) for i in range(2)
-        )
+        place = self._pointers(b.add(self._word("homes"), b.shl(b.zext(self.pc, I64), _i64(4))))
+        self.home = b.load(place, typ=I64)
+        room = b.sub(b.load(b.gep(place, [_i64(1)], source_etype=I64), typ=I64), _i64(self.total))
+        self.room = b.select(b.icmp_signed("<", room, _i64(0)), _i64(0), room)
         self.low = self._count("cttz")
         self.high = b.sub(_i32(LANES - 1), self._count("ctlz"))
         everything, anything = getattr(self, f"_states_{self.form}")()
@@ -163,17 +163,14 @@ class _Check:
 
     # the shadow's bytes: (what all have, what any has), and stores mark theirs
 
-    def _within(self, relative: IR) -> IR:
-        """Whether an access there leaves the arena."""
-        b = self.b
-        size = b.sub(self._word("arena_size"), _i64(self.total))
-        return b.icmp_unsigned(">", relative, self._like(size, relative))
-
     def _abroad(self, address: IR) -> IR:
-        """Whether an access there leaves the buffer that its pointer leads to."""
+        """Whether an access there begins or ends outside the buffer that its pointer leads to, or the arena.
+
+        Where that has fewer bytes than an access, the shadow's bytes tell the end.
+        """
         b = self.b
         return b.icmp_unsigned(
-            ">=", b.sub(address, self._like(self.home, address)), self._like(self.room, address)
+            ">", b.sub(address, self._like(self.home, address)), self._like(self.room, address)
         )
 
     def _misaligned(self, address: IR) -> IR:
@@ -185,21 +182,17 @@ class _Check:
         b = self.b
         relative = b.sub(self.base, self.arena)
         self.at = self.base
-        wrong = b.or_(self._within(relative), self._abroad(self.base))
-        self._unless(b.or_(wrong, self._misaligned(self.base)))
+        self._unless(b.or_(self._abroad(self.base), self._misaligned(self.base)))
         states = b.load(self._pointers(b.add(self.shadow, relative)), typ=ir.VectorType(I32, self.pieces))
         return self._reduced("and", states), self._reduced("or", states)
 
     def _states_row(self) -> tuple[IR, IR]:
         b = self.b
         relative = b.sub(self.base, self.arena)
-        first = b.add(relative, b.mul(b.zext(self.low, I64), _i64(self.total)))
-        last = b.add(relative, b.mul(b.zext(self.high, I64), _i64(self.total)))
-        self.at = b.add(self.arena, first)
-        outside = b.or_(self._within(first), self._within(last))
-        abroad = (self._abroad(b.add(self.arena, relative)) for relative in (first, last))
-        outside = b.or_(outside, b.or_(*abroad))
-        self._unless(b.or_(outside, self._misaligned(self.base)))
+        first = b.add(self.base, b.mul(b.zext(self.low, I64), _i64(self.total)))
+        last = b.add(self.base, b.mul(b.zext(self.high, I64), _i64(self.total)))
+        self.at = first
+        self._unless(b.or_(b.or_(self._abroad(first), self._abroad(last)), self._misaligned(self.base)))
         count = LANES * self.pieces
         vector = ir.VectorType(I32, count)
         order = ir.Constant(ir.VectorType(I32, count), [i // self.pieces for i in range(count)])
@@ -224,8 +217,8 @@ class _Check:
         number, head, count = self._loop(LANES // GROUP)
         address, active = self._group(number)
         relative = b.sub(address, self._splat(self.arena))
-        wrong = b.or_(self._within(relative), self._misaligned(address))
-        wrong = b.or_(b.or_(wrong, self._abroad(address)), self._elsewhere(address))
+        wrong = b.or_(self._abroad(address), self._misaligned(address))
+        wrong = b.or_(wrong, self._elsewhere(address))
         self._unless(self._some(b.and_(wrong, active)))
         for piece in range(self.pieces):
             place = b.add(b.add(relative, self._splat(self.shadow)), _wide(4 * piece))
