@@ -190,7 +190,7 @@ def _page(
     compared: Sequence[Difference],
 ) -> Path:
     from llmptx.bench.page import About, render, write
-    from llmptx.llm.prompt import Writer
+    from llmptx.jobs.spec import writer_of
 
     spec = next(iter(specs.values()))
     about = About(
@@ -201,7 +201,7 @@ def _page(
         samples=spec.samples,
         rounds=spec.rounds,
         failed=found.failed,
-        prompts=tuple((name, Writer(spec.prompts).hash) for name, spec in specs.items()),
+        prompts=tuple((name, writer_of(spec).hash) for name, spec in specs.items()),
     )
     return write(html or workspace.root / "bench.html", render(about, rows, compared))
 

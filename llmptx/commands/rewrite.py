@@ -31,6 +31,7 @@ from llmptx.commands.output import (
 
 if TYPE_CHECKING:
     from llmptx.jobs import JobRow, Store, Summary
+    from llmptx.llm.exemplars import Exemplar
 
 
 def replay_option(function: F) -> F:
@@ -85,6 +86,14 @@ def replay_option(function: F) -> F:
     help="flex: the slower tier of endpoints that have one. batch: requests go to files; see `jobs import`.",
 )
 @replay_option
+@click.option("--primer", is_flag=True, help="Teach PTX in the prompt: for small models.")
+@click.option(
+    "--shots",
+    type=click.IntRange(0, 8),
+    default=0,
+    show_default=True,
+    help="Approved kernels of this workspace shown with each task, the nearest ones.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order calls are spent in.")
 @click.option(
     "--tokens", type=click.IntRange(256, 1_000_000), default=16_384, show_default=True, help="Of a reply."
@@ -126,11 +135,30 @@ def rewrite(
     """
     from llmptx.jobs import Store, make
 
-    spec = make({"items": _items(routines, dtypes), **{k: v for k, v in settings.items() if v is not None}})
+    items = _items(routines, dtypes)
+    if settings["shots"]:
+        settings["exemplars"] = _exemplars(workspace, items, settings["shots"])
+    spec = make({"items": items, **{k: v for k, v in settings.items() if v is not None}})
     need_device(spec.device)
     with Store(workspace.store) as store:
         job = store.submit(spec)
         context.exit(work(workspace, store, job, as_json, replay=replay))
+
+
+def _exemplars(workspace: Workspace, items: Sequence[dict[str, str]], shots: int) -> list[Exemplar]:
+    """Of the approved kernels, those that are nearest to one of the items."""
+    from llmptx.llm.exemplars import exemplar, nearest
+    from llmptx.routines import UnknownRoutine, find
+
+    pool = []
+    for path in sorted((workspace.root / "verified").glob("*/*/*.ptx")):
+        name = f"{path.parts[-3]}.{path.parts[-2]}"
+        try:
+            pool.append(exemplar(find(name), path.stem, path.read_text(encoding="ascii")))
+        except (UnknownRoutine, KeyError):
+            continue  # the catalogue of another version had it
+    wanted = [nearest(pool, find(item["routine"]), item["dtype"], shots) for item in items]
+    return list(dict.fromkeys(each for some in wanted for each in some))
 
 
 def _items(patterns: Sequence[str], dtypes: Sequence[str]) -> list[dict[str, str]]:

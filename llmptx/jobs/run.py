@@ -26,11 +26,10 @@ from llmptx.jobs.ledger import Ledger
 from llmptx.jobs.replies import Replies
 from llmptx.jobs.result import Event, ItemResult, Status, Summary
 from llmptx.jobs.schedule import Arm, Schedule, Task
-from llmptx.jobs.spec import JobSpec, Resolve, client_of, from_catalogue
+from llmptx.jobs.spec import JobSpec, Resolve, client_of, from_catalogue, writer_of
 from llmptx.jobs.store import State, Store
 from llmptx.llm.client import Client
 from llmptx.llm.errors import EndpointError
-from llmptx.llm.prompt import Writer
 from llmptx.record import Attempt, Candidate, Level, Record, Verdict
 from llmptx.search import STRATEGIES, Bandit, Improving, Limits, Search
 from llmptx.search.improve import Weigh
@@ -156,7 +155,7 @@ class _Run:
         self.strategies = tuple(STRATEGIES) if self.spec.strategy == "auto" else (self.spec.strategy,)
         folder = self.store.path.parent / "batches"
         self.batch = Batch(folder, self.job) if self.spec.mode == "batch" else None
-        self.writer = Writer(self.spec.prompts)
+        self.writer = writer_of(self.spec)
         turns = self.spec.budget is not None or len(self.strategies) > 1
         self.schedule = Schedule(self.strategies, Bandit(self.spec.seed) if turns else None)
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from llmptx.jobs.errors import JobError
 from llmptx.llm.client import Client, Limits, Mode
+from llmptx.llm.exemplars import Exemplar
 from llmptx.llm.profiles import UnknownModelError, profile_for
 from llmptx.llm.prompt import TemplateError, Writer
 from llmptx.record import Routine
@@ -56,6 +57,8 @@ class JobSpec(BaseModel):
     mode       online; flex: cheaper and slower, where an endpoint has it; batch: requests go to files
     optimize   drafts more that are spent on a verified kernel, to find better ones
     prompts    texts that replace shipped prompt templates, by name (system, task, repair, improve)
+    primer     whether prompts teach PTX: for models that know little of it
+    shots      verified kernels shown with each task, the nearest of `exemplars`, which the job keeps
     seed       of the bandit, which decides whose turn it is wherever there is a budget
     samples    conversations for each routine and dtype
     rounds     drafts in each, the first included
@@ -77,6 +80,9 @@ class JobSpec(BaseModel):
     mode: Mode = "online"
     optimize: Annotated[int, Field(ge=0, le=100)] = 0
     prompts: dict[str, str] = {}
+    primer: bool = False
+    shots: Annotated[int, Field(ge=0, le=8)] = 0
+    exemplars: tuple[Exemplar, ...] = ()
     seed: int = 0
     samples: Annotated[int, Field(ge=1, le=1000)] = 1
     rounds: Annotated[int, Field(ge=1, le=100)] = 4
@@ -165,7 +171,7 @@ def items_of(spec: JobSpec, resolve: Resolve = from_catalogue) -> tuple[Item, ..
     """Every item of a job, each once, in order. Raises JobError for unknown routines, dtypes and models."""
     check_model(spec)
     try:
-        Writer(spec.prompts)
+        writer_of(spec)
     except TemplateError as error:
         raise JobError(str(error)) from error
     items: dict[Item, None] = {}
@@ -195,9 +201,14 @@ def client_of(spec: JobSpec, model: ModelSpec) -> Client:
     return Client(model.name, model.base_url, limits=limits, price=model.price, mode=spec.mode)
 
 
+def writer_of(spec: JobSpec) -> Writer:
+    """The writer of a job's prompts. Raises TemplateError."""
+    return Writer(spec.prompts, primer=spec.primer, exemplars=spec.exemplars, shots=spec.shots)
+
+
 def _affordable(spec: JobSpec, item: Item, resolve: Resolve) -> None:
     """Raises JobError for a budget that the very first call of any model could pass."""
-    prompt = Writer(spec.prompts).first(resolve(item.routine)[0], item.dtype)
+    prompt = writer_of(spec).first(resolve(item.routine)[0], item.dtype)
     bounds = [client_of(spec, model).upper_bound(prompt.messages) or 0.0 for model in spec.all_models]
     if spec.budget is not None and spec.budget < min(bounds):
         raise JobError(

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from llmptx.llm.exemplars import Exemplar, nearest
 from llmptx.record import (
     TARGETS,
     Candidate,
@@ -31,7 +32,16 @@ class TemplateError(ValueError):
     """A prompt template that cannot be used; the text says which and why."""
 
 
-TEMPLATES = ("system", "task", "repair", "improve")
+# What a routine's kind is told about building its kernels.
+GUIDES: Mapping[str, str] = {
+    "elementwise": "elementwise",
+    "reduction": "reduction",
+    "dot": "reduction",
+    "scan": "scan",
+    "matmul": "matmul",
+    "sort": "sort",
+}
+TEMPLATES = ("system", "task", "repair", "improve", "primer", *dict.fromkeys(GUIDES.values()))
 SHOWN_FINDINGS = 8
 
 # numpy's name of an element type: PTX's name, and its size in bytes.
@@ -73,10 +83,20 @@ LAYOUT: Mapping[str, str] = {
 class Writer:
     """Prompts from one set of templates: the shipped ones, with other texts for those of `changed`.
 
+    primer     whether the system prompt teaches PTX: for models that know little of it
+    exemplars  verified kernels, of which the `shots` nearest to a task are shown with it
+
     Raises TemplateError for a name that is no template's, and for a text that is not Jinja.
     """
 
-    def __init__(self, changed: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        changed: Mapping[str, str] | None = None,
+        *,
+        primer: bool = False,
+        exemplars: Sequence[Exemplar] = (),
+        shots: int = 0,
+    ) -> None:
         import jinja2
 
         self.changed = dict(changed or {})
@@ -84,7 +104,9 @@ class Writer:
             known = ", ".join(TEMPLATES)
             raise TemplateError(f"no prompt template is named {sorted(unknown)[0]!r}; there are {known}")
         self._texts = {**sources(), **self.changed}
-        self.hash = hashlib.sha256("\0".join(self._texts[name] for name in TEMPLATES).encode()).hexdigest()
+        self._exemplars, self._shots = tuple(exemplars), shots
+        words = [*(self._texts[name] for name in TEMPLATES), *(["primer"] if primer else [])]
+        self.hash = hashlib.sha256("\0".join(words).encode()).hexdigest()
         self._environment = jinja2.Environment(
             loader=jinja2.DictLoader(self._texts),
             undefined=jinja2.StrictUndefined,
@@ -97,7 +119,7 @@ class Writer:
                 self._environment.get_template(name)
             except jinja2.TemplateSyntaxError as error:
                 raise TemplateError(f"prompt template {name}, line {error.lineno}: {error}") from error
-        self._system = self._render("system")
+        self._system = self._render("system", primer=self._render("primer").strip() if primer else "")
 
     def first(self, routine: Routine, dtype: str) -> Prompt:
         """The opening prompt for one dtype of a routine. Raises KeyError naming the dtypes there are."""
@@ -109,6 +131,8 @@ class Writer:
             layout=LAYOUT[routine.kind],
             tolerance=tolerance_in_words(routine.tolerance[dtype]),
             targets=TARGETS,
+            guide=self._render(GUIDES[routine.kind]).strip() if routine.kind in GUIDES else "",
+            exemplars=nearest(self._exemplars, routine, dtype, self._shots),
         )
         messages = (Message("system", self._system), Message("user", task))
         return Prompt(routine.name, dtype, messages, "task", self.hash)
@@ -119,6 +143,7 @@ class Writer:
         """The next prompt after a rejected candidate: the conversation, the reply, the findings verbatim."""
         lines = candidate.text.split("\n")
         shown = [_shown(finding, lines) for finding in verdict.findings[:SHOWN_FINDINGS]]
+        smallest, at = _smallest(verdict.findings)
         text = self._render(
             "repair",
             problem="",
@@ -128,7 +153,9 @@ class Writer:
             passed=[stage.name for stage in verdict.stages if stage.passed],
             findings=shown,
             more=len(verdict.findings) - len(shown),
-            smallest=_smallest(verdict.findings),
+            smallest=smallest,
+            line=at.line if at else 0,
+            source=_source(at, lines) if at else "",
         )
         return self._next(prompt, completion, text)
 
@@ -232,14 +259,18 @@ def sources() -> Mapping[str, str]:
 
 
 def _shown(finding: Finding, lines: Sequence[str]) -> dict[str, Any]:
-    source = lines[finding.line - 1].strip()[:160] if 0 < finding.line <= len(lines) else ""
     return {
         "kind": finding.kind,
         "message": finding.message,
         "line": finding.line,
-        "source": source,
+        "source": _source(finding, lines),
         "where": _where(finding),
     }
+
+
+def _source(finding: Finding, lines: Sequence[str]) -> str:
+    """The line of PTX a finding names."""
+    return lines[finding.line - 1].strip()[:160] if 0 < finding.line <= len(lines) else ""
 
 
 def _where(finding: Finding) -> str:
@@ -261,13 +292,13 @@ def _where(finding: Finding) -> str:
     return ", ".join(parts)
 
 
-def _smallest(findings: Sequence[Finding]) -> str:
-    """The counterexample easiest to follow by hand: one made small, else the case with the lowest element."""
-    shrunk = next((finding.counterexample for finding in findings if finding.counterexample), "")
-    if shrunk:
-        return shrunk
+def _smallest(findings: Sequence[Finding]) -> tuple[str, Finding | None]:
+    """The counterexample easiest to follow, and whose it is: one made small, else the lowest element."""
+    for finding in findings:
+        if finding.counterexample:
+            return finding.counterexample, finding
     cases = [finding for finding in findings if finding.case]
     if not cases:
-        return ""
+        return "", None
     least = min(cases, key=lambda finding: (finding.element or 0, len(finding.case)))
-    return f"Case {least.case}: {least.message}"
+    return f"Case {least.case}: {least.message}", least

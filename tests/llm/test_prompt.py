@@ -138,3 +138,36 @@ def test_the_template_hash_is_in_the_prompt_and_in_its_hash() -> None:
     asked = WRITER.first(ADD, "float32")
     assert (asked.template, asked.template_hash) == ("task", WRITER.hash)
     assert replace(asked, template_hash="other").hash != asked.hash
+
+
+def test_every_line_of_the_primer_assembles() -> None:
+    lines = prompt.sources()["primer"].split("```\n")[1]
+    head = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n{\n"
+    for target in TARGETS:
+        assert assemble(f"{head}{lines}ret;\n}}\n", target).errors == ()
+
+
+def test_the_primer_is_taught_only_where_it_is_asked_for() -> None:
+    taught = prompt.Writer(primer=True)
+    assert "# PTX in short" in taught.first(ADD, "float32").messages[0].content
+    assert "# PTX in short" not in WRITER.first(ADD, "float32").messages[0].content
+    assert taught.hash != WRITER.hash
+
+
+def test_every_kind_of_the_catalogue_has_a_guide() -> None:
+    for routine in catalog().values():
+        text = WRITER.first(routine, routine.signatures[0].dtype).messages[1].content
+        assert "# How kernels of this kind are built" in text
+    assert set(prompt.GUIDES.values()) <= set(prompt.sources())
+
+
+def test_a_small_counterexample_comes_with_the_line_it_is_about() -> None:
+    text = "//@ launch\n.version 8.0\n    st.global.f32 [%rd1], %f1;\n"
+    small = "n = 1, in0 = [nan]: out[0] is 1"
+    shrunk = Finding("mismatch", "got 1, expected 2", line=3, counterexample=small)
+    candidate = Candidate("numpy.add", "float32", text, "c")
+    again = WRITER.repair(
+        WRITER.first(ADD, "float32"), reply(), candidate, rejected(Finding("abi", "x"), shrunk)
+    )
+    said = again.messages[-1].content
+    assert f"{small}\n\nIt goes wrong at line 3: `st.global.f32 [%rd1], %f1;`" in said
