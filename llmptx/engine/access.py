@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from llmptx.engine import constants, printing, warps
+from llmptx.engine import constants, nans, printing, warps
 from llmptx.engine.atomics import STRIDE, atom_text
 from llmptx.engine.constants import vector_type
 from llmptx.engine.context import INDEX
@@ -211,7 +211,7 @@ class Memory(Emit):
 
     def store(self, space: str | None, type: Type, address: Address, value: Any, count: int = 1) -> None:
         pointer = self.generic(space_name(space) or address.space, address.value)
-        values = [value] if count == 1 else list(value)
+        values = [nans.settled(self, v) for v in ([value] if count == 1 else value)]
         machine = canonical(type)
         if pointer.wrap and pointer.stride == type.bytes * count:
             self._either(pointer, lambda p: self._any_store(machine, p, values))
@@ -450,7 +450,7 @@ class Memory(Emit):
         for i, value in enumerate([b] if count == 1 else b):
             where = self.add(pointer, self.const(B64, i * type.bytes))
             self._spill("addresses", self.vector(where))
-            old.append(self._atom(op, type, mask, value, c))
+            old.append(self._atom(op, type, mask, nans.settled(self, value), c))
         return old[0] if count == 1 else old
 
     def _atom(self, op: str, type: Type, mask: IR, b: Value, c: Value | None) -> Value:

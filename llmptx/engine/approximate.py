@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
+from llmptx.engine import nans
 from llmptx.ptx.types import Type
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ def approx(e: Emit, name: str, a: Value, b: Value | None) -> Value:
     wide = e.fcast(a, F64)
     exact = _exact(e, name, wide, e.fcast(b, F64) if b is not None else None)
     if e.setting == "exact" or type.bits == 64:
-        return e.fcast(exact, type)
-    return _pushed(e, name, wide, exact, type, 1.0 if e.setting == "high" else -1.0)
+        result = e.fcast(exact, type)
+    else:
+        result = _pushed(e, name, wide, exact, type, 1.0 if e.setting == "high" else -1.0)
+    return nans.root(e, result) if name == "sqrt" else result
 
 
 def _pushed(e: Emit, name: str, x: Value, exact: Value, type: Type, sign: float) -> Value:

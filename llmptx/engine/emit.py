@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from llvmlite import ir
 
-from llmptx.engine import constants
+from llmptx.engine import constants, nans
 from llmptx.engine.constants import vector_type
+from llmptx.engine.rounding import directed_text
 from llmptx.ptx.types import PRED, Type
 
 IR = Any
@@ -35,7 +36,7 @@ class Value:
     value if known.
 
     Where an affine value was widened, its lanes may have wrapped around before: `wrap` times 2**32 comes on
-    top of those from lane `turn` (IR, 32: none) on.
+    top of those from lane `turn` (IR, 32: none) on. nan: see `nans`.
     """
 
     type: Type
@@ -46,6 +47,7 @@ class Value:
     const: int | None = None
     wrap: int = 0
     turn: IR = None
+    nan: nans.Nan = "held"
 
 
 @cache
@@ -172,7 +174,8 @@ class Emit:
     def float_bits(self, type: Type, bits: int) -> Value:
         """A float constant by its bits, NaN payloads kept."""
         scalar = ir.Constant(ir.IntType(type.bits), bits).bitcast(scalar_type(type))
-        return Value(type, "u", scalar)
+        number = bits_to_float(bits, type.bits)
+        return Value(type, "u", scalar, nan="none" if number == number else "held")
 
     # integers
 
@@ -298,6 +301,12 @@ class Emit:
         return self.each(PRED, lambda x, y: compare(sign, x, y), a, b)
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:
+        nan = nans.both(a.nan, b.nan)
+        if nan == "held":
+            return self._select(condition, nans.settled(self, a), nans.settled(self, b))
+        return replace(self._select(condition, a, b), nan=nan)
+
+    def _select(self, condition: Value, a: Value, b: Value) -> Value:
         if condition.const is not None:
             return a if condition.const else b
         if condition.kind == "u" and a.kind == b.kind == "a" and (a.stride, a.wrap) == (b.stride, b.wrap):
@@ -381,6 +390,7 @@ class Emit:
         type = canonical(type)
         if type == a.type:
             return a
+        a = nans.settled(self, a)
         return self.each(type, lambda x: self.b.bitcast(x, self._like(x, type)), a)
 
     def _like(self, x: IR, type: Type) -> ir.Type:
@@ -404,15 +414,16 @@ class Emit:
         return self._float("fma", lambda x, y, z: self.intrinsic("fma", x.type, [x, y, z]), rnd, a, b, c)
 
     def fsqrt(self, a: Value, rnd: str = "rn") -> Value:
-        return self._float("sqrt", lambda x: self.intrinsic("sqrt", x.type, [x]), rnd, a)
+        result = self._float("sqrt", lambda x: self.intrinsic("sqrt", x.type, [x]), rnd, a)
+        return nans.root(self, result)
 
     def _float(self, name: str, f: Callable[..., IR], rnd: str, *values: Value) -> Value:
         type = values[0].type
         if type.bits == 16:
             return self._half(name, rnd, *values)
         if rnd == "rn":
-            return self.each(type, f, *values)
-        return self.each(type, lambda *xs: self._directed(name, rnd, xs[0].type, xs), *values)
+            return nans.free(self.each(type, f, *values))
+        return nans.free(self.each(type, lambda *xs: self._directed(name, rnd, xs[0].type, xs), *values))
 
     def _half(self, name: str, rnd: str, *values: Value) -> Value:
         """f64 holds every f16 sum and product exactly; only fma and quotients need a sticky bit before the
@@ -449,16 +460,21 @@ class Emit:
         """An out-of-line function that sets the rounding mode, computes and restores it."""
         helper = f"llmptx.{name}.{rnd}.{suffix(result)}.{suffix(arguments[0].type)}"
         if helper not in self.extras:
-            self.extras[helper] = _directed_text(helper, name, rnd, result, [a.type for a in arguments])
+            suffixes = suffix(result)
+            if name in ("fptrunc", "sitofp", "uitofp"):
+                suffixes += f".{suffix(arguments[0].type)}"
+            types = [str(a.type) for a in arguments]
+            self.extras[helper] = directed_text(helper, f"{name}.{suffixes}", rnd, str(result), types)
         return self.call(helper, result, list(arguments))
 
     def fneg(self, a: Value) -> Value:
-        return self.each(a.type, self.b.fneg, a)
+        return nans.free(self.each(a.type, self.b.fneg, a))
 
     def fabs(self, a: Value) -> Value:
-        return self.each(a.type, lambda x: self.intrinsic("fabs", x.type, [x]), a)
+        return nans.free(self.each(a.type, lambda x: self.intrinsic("fabs", x.type, [x]), a))
 
     def copysign(self, magnitude: Value, sign: Value) -> Value:
+        magnitude, sign = nans.settled(self, magnitude), nans.settled(self, sign)
         return self.each(
             magnitude.type, lambda x, y: self.intrinsic("copysign", x.type, [x, y]), magnitude, sign
         )
@@ -472,12 +488,13 @@ class Emit:
         name = {"rn": "roundeven", "rz": "trunc", "rm": "floor", "rp": "ceil"}[rnd]
         if a.type.bits == 16:
             return self.fcast(self.fround(self.fcast(a, Type("f", 32)), rnd), a.type)
-        return self.each(a.type, lambda x: self.intrinsic(name, x.type, [x]), a)
+        return nans.free(self.each(a.type, lambda x: self.intrinsic(name, x.type, [x]), a))
 
     def fcast(self, a: Value, type: Type, rnd: str = "rn") -> Value:
         type = canonical(type)
-        if a.type == type:
-            return a
+        return a if a.type == type else nans.free(self._cast(a, type, rnd))
+
+    def _cast(self, a: Value, type: Type, rnd: str) -> Value:
         if type.bits > a.type.bits:
             if a.type.bits == 16 and type.bits == 64:
                 return self.fcast(self.fcast(a, Type("f", 32)), type)
@@ -580,22 +597,3 @@ def suffix(type: ir.Type) -> str:
     if isinstance(type, ir.PointerType):
         return "p0"
     return {"half": "f16", "float": "f32", "double": "f64"}[str(type)]
-
-
-def _directed_text(helper: str, name: str, rnd: str, result: ir.Type, arguments: Sequence[ir.Type]) -> str:
-    mode = {"rz": 0, "rp": 2, "rm": 3}[rnd]
-    suffixes = suffix(result)
-    if name in ("fptrunc", "sitofp", "uitofp"):
-        suffixes += f".{suffix(arguments[0])}"
-    callee = f"@llvm.experimental.constrained.{name}.{suffixes}"
-    types = ", ".join(str(a) for a in arguments)
-    parameters = ", ".join(f"{a} %a{i}" for i, a in enumerate(arguments))
-    return (
-        f"declare {result} {callee}({types}, metadata, metadata)\n"
-        f'define {result} @"{helper}"({parameters}) strictfp noinline {{\n'
-        f"  call void @llvm.set.rounding(i32 {mode}) strictfp\n"
-        f"  %r = call {result} {callee}({parameters}, "
-        f'metadata !"round.dynamic", metadata !"fpexcept.strict") strictfp\n'
-        f"  call void @llvm.set.rounding(i32 1) strictfp\n"
-        f"  ret {result} %r\n}}\n"
-    )

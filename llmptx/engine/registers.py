@@ -9,6 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from llmptx.engine import nans
 from llmptx.engine.access import Address, space_name
 from llmptx.engine.constants import vector_type
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Value, canonical, scalar_type
@@ -35,12 +36,13 @@ class Registers(Tracing):
         loaded = self.b.load(self.slots[register], typ=self._storage(register, type))
         turn = self.b.load(self.turns[register], typ=I32) if shape.wrap else None
         mult = shape.mult if self.width > 1 else 1
-        return Value(type, shape.kind, loaded, shape.stride, mult, wrap=shape.wrap, turn=turn)
+        return Value(type, shape.kind, loaded, shape.stride, mult, wrap=shape.wrap, turn=turn, nan=shape.nan)
 
     def write(self, register: str, value: Value) -> None:
         type = canonical(self.program.registers[register])
         shape = self.shapes.get(register, Value(type, "u"))
         slot = self.slots[register]
+        value = nans.settled(self, value) if shape.nan == "held" else value
         new = self.vector(value) if shape.kind == "v" else value.ir
         if self.predicate is not None:
             old = self.b.load(slot, typ=self._storage(register, type))

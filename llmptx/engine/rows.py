@@ -13,6 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from llmptx.engine import nans
 from llmptx.engine.access import B64, Address, space_name
 from llmptx.engine.asynchronous import Asynchronous
 from llmptx.engine.blocks import Block, Branch, Flow, Switch, Sync, slot_names
@@ -452,12 +453,12 @@ class Shapes(Rows):
         if shape is not None:
             return shape
         # Nothing is known of it yet: the most hopeful guess, mended by the next round.
-        return Value(canonical(self.program.registers[register]), "u", mult=BIG)
+        return Value(canonical(self.program.registers[register]), "u", mult=BIG, nan="none")
 
     def write(self, register: str, value: Value) -> None:
         partial = self.predicate is not None and self.predicate.kind == "v"
         if partial or self.flow.keeps_others(register, self.current):
-            value = Value(value.type, "v")
+            value = Value(value.type, "v", nan=value.nan)
         old = self.shapes.get(register)
         new = replace(value, ir=None, turn=None) if old is None else join(old, value)
         if self.predicate is not None and new.const is not None:
@@ -568,7 +569,8 @@ class Shapes(Rows):
 
 def join(a: Value, b: Value) -> Value:
     """The shape that holds both."""
+    nan = nans.both(a.nan, b.nan)
     if "v" in (a.kind, b.kind) or (a.stride, a.wrap) != (b.stride, b.wrap):
-        return Value(a.type, "v")
+        return Value(a.type, "v", nan=nan)
     const = a.const if a.const == b.const else None
-    return Value(a.type, a.kind, None, a.stride, min(a.mult, b.mult), const, a.wrap)
+    return Value(a.type, a.kind, None, a.stride, min(a.mult, b.mult), const, a.wrap, nan=nan)

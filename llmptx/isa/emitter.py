@@ -82,9 +82,11 @@ class Emitter(Protocol):
 
     def fsqrt(self, a: Value, rnd: Rounding = "rn") -> Value: ...
     def fneg(self, a: Value) -> Value:
-        """Flips the sign bit, of NaN too."""
+        """Of NaN in f16 and f32 the canonical one, as of any arithmetic; in f64 its sign is flipped."""
 
-    def fabs(self, a: Value) -> Value: ...
+    def fabs(self, a: Value) -> Value:
+        """NaN as of fneg."""
+
     def copysign(self, magnitude: Value, sign: Value) -> Value: ...
     def fcmp(self, op: FloatCompare, a: Value, b: Value) -> Value: ...
     def fround(self, a: Value, rnd: Rounding) -> Value:

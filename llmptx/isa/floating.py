@@ -106,7 +106,9 @@ def div_approx(e: Emitter, m: Modifiers, a: Value, b: Value) -> Value:
 @form("abs[.ftz].type:f32  d, a")
 @form("abs.type:f64  d, a")
 def abs_(e: Emitter, m: Modifiers, a: Value) -> Value:
-    return e.fabs(flush_if(e, m.get("ftz", False), a))
+    """An f64 NaN stays as it is."""
+    size = e.fabs(flush_if(e, m.get("ftz", False), a))
+    return e.select(is_nan(e, a), a, size) if m.type.bits == 64 else size
 
 
 @form("neg[.ftz].type:f32  d, a")

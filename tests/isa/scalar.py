@@ -323,10 +323,15 @@ class Scalar:
         return self._float(root, rnd, a)
 
     def fneg(self, a: Lanes) -> Lanes:
-        return self._map(a.type, lambda x: x ^ 1 << a.type.bits - 1, a)
+        return self._signed(lambda x: x ^ 1 << a.type.bits - 1, a)
 
     def fabs(self, a: Lanes) -> Lanes:
-        return self._map(a.type, lambda x: x & canonical(a.type.bits), a)
+        return self._signed(lambda x: x & canonical(a.type.bits), a)
+
+    def _signed(self, op: Op, a: Lanes) -> Lanes:
+        """A change of the sign, NaN but of f64 becoming the canonical one."""
+        width = a.type.bits
+        return self._map(a.type, lambda x: canonical(width) if width < 64 and is_nan(x, width) else op(x), a)
 
     def copysign(self, magnitude: Lanes, sign: Lanes) -> Lanes:
         assert magnitude.type == sign.type

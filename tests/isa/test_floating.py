@@ -77,8 +77,8 @@ def test_ftz_flushes_inputs_and_results_and_keeps_the_sign(a: int, b: int, c: in
     want = rounded(gmpy2.fma, "f32", rnd, x, y, z)
     same(run(f"fma.{rnd}.ftz.f32", a, b, c), flush(want), 32)
     same(run(f"add.{rnd}.ftz.f32", a, b), flush(rounded(gmpy2.add, "f32", rnd, x, y)), 32)
-    assert run("neg.ftz.f32", a) == (bits(-x, 32) if not math.isnan(x) else a ^ 1 << 31)
-    assert run("abs.ftz.f32", a) == (bits(abs(x), 32) if not math.isnan(x) else a & ~(1 << 31))
+    assert run("neg.ftz.f32", a) == (bits(-x, 32) if not math.isnan(x) else 0x7FFFFFFF)
+    assert run("abs.ftz.f32", a) == (bits(abs(x), 32) if not math.isnan(x) else 0x7FFFFFFF)
 
 
 @settings(max_examples=200, deadline=None)
@@ -210,3 +210,9 @@ def test_gross_double_approximations_keep_the_upper_word_only() -> None:
     assert run("rcp.approx.ftz.f64", 0x7FF0000000000001) == 0x7FFFFFFF_00000000
     assert run("rsqrt.approx.ftz.f64", bits(-1.0, 64)) == 0x7FFFFFFF_00000000
     assert run("rsqrt.approx.ftz.f64", bits(4.0, 64)) == bits(0.5, 64)
+
+
+def test_a_nan_of_f64_keeps_its_payload_under_abs_and_changes_its_sign_under_neg() -> None:
+    payload = 0xFFF8000000000123
+    assert run("abs.f64", payload) == payload
+    assert run("neg.f64", payload) == payload ^ 1 << 63
