@@ -11,10 +11,12 @@ from typing import Any
 from llvmlite import ir
 
 from llmptx.engine import constants
-from llmptx.engine.blocks import Sync, end_defs
+from llmptx.engine.blocks import Exit, Sync, end_defs
 from llmptx.engine.context import FAIL_DIVERGENT, MAIL_WORDS
 from llmptx.engine.emit import I1, I8, I32, I64, IR, PTR, Value, scalar_type
+from llmptx.engine.program import Ins
 from llmptx.engine.registers import Registers
+from llmptx.engine.remake import Remaking
 from llmptx.ptx.types import PRED, Type
 
 EVERYBODY = 0xFFFFFFFF
@@ -29,6 +31,7 @@ class Cuts(Registers):
     waits: dict[int, tuple[tuple[Any, ...], int]]
     resumes: list[tuple[int, ir.Block]]
     resumed: IR | None
+    remaking: Remaking
     entry_mask: IR | None
     module: ir.Module
     real_unit: IR
@@ -105,9 +108,11 @@ class Cuts(Registers):
         b = self.b
         number = len(self.waits) + 1
         self.waits[number] = (what, self.pc)
-        saved = [home for name in live for home in self.homes(name)]
+        kept, again = self._remade(live)
+        saved = [home for name in kept for home in self.homes(name)]
         saved += [(variable, I64) for variable in self.stack_vars]
-        saved += [(self.budget_var, I64), (self.exited_var, self._mask_type())]
+        saved += [(self.budget_var, I64)] if self.flow.loops or self.width == 1 else []
+        saved += [(self.exited_var, self._mask_type())] if self._leaves_early() else []
         frame = self._frame()
         at = 0
         places = []
@@ -138,6 +143,31 @@ class Cuts(Registers):
         if mask is not None:
             where = b.gep(frame, [ir.Constant(I64, at)], source_etype=I8)
             self.resumed = b.load(where, typ=self._mask_type(), align=1)
+        self._make(again)
+
+    def _remade(self, live: list[str]) -> tuple[list[str], list[Ins]]:
+        """What must be kept of the live registers, and what makes the others again. All is kept where
+        instructions are counted or told of, or run one thread at a time."""
+        if self.width == 1 or self.profile or self.trace:
+            return live, []
+        return self.remaking.split(live, self.current.index)
+
+    def _make(self, again: list[Ins]) -> None:
+        """Once more, for all lanes, what has been run before the cut."""
+        outer = self.mask, self.guarded, self.pc
+        self.mask = None
+        for ins in again:
+            self.step(ins)
+        self.mask, self.guarded, self.pc = outer
+
+    def _leaves_early(self) -> bool:
+        """Whether some lanes of a warp may have ended when the others come to a cut."""
+        if self.width == 1:
+            return True
+        at = {index: i for i, index in enumerate(self.flow.order)}
+        last = max(at[b.index] for b in self.flow.blocks if isinstance(b.end, Sync))
+        ends = (b for b in self.flow.blocks if isinstance(b.end, Exit) and b.divergent)
+        return any(at[b.index] < last for b in ends)
 
     def _frame(self) -> IR:
         b = self.b

@@ -23,6 +23,7 @@ from llmptx.engine.emit import I32, I64, PTR, Emit, Value
 from llmptx.engine.lanes import NeedsThreads
 from llmptx.engine.masks import Masks
 from llmptx.engine.program import Ins, Program
+from llmptx.engine.remake import Remaking
 from llmptx.engine.rows import Shapes
 from llmptx.ptx.ast import Int
 
@@ -150,6 +151,7 @@ class _Lowering(Masks):
         self.told = {}
         self.symbols = []
         self.slots, self.turns = {}, {}
+        self.remaking = Remaking(flow, shapes)
         self.pending = {}
         self.resumes = []
         self.resumed = None

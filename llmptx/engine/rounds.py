@@ -140,11 +140,13 @@ class Rounds(Cuts):
                     ir.VoidType(),
                     [self.ctx, one, pc, zero32, ir.Constant(I64, 0), waiting, ir.Constant(I64, 0)],
                 )
+        out = self.function.append_basic_block("overtime")
+        b.cbranch(b.icmp_signed(">", rounds, self.word("budget")), out, self.at["round"])
+        b.position_at_end(out)
         self._store_failure(
             FAIL_TIMEOUT, b.load(self.last_pc_var, typ=I32), ir.Constant(I32, 0), ir.Constant(I32, 0)
         )
-        over = b.icmp_signed(">", rounds, self.word("budget"))
-        b.cbranch(over, self.at["failed"], self.at["round"])
+        b.branch(self.at["failed"])
 
     def _counted(self) -> bool:
         """Whether a barrier says how many threads it waits for: it waits for those that have ended, too."""

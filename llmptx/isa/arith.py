@@ -180,8 +180,9 @@ def float_extreme(e: Emitter, op: str, a: Value, b: Value, propagate: bool) -> V
     number = e.select(e.fcmp("oeq", a, b), zeros, first)
     if propagate:
         return e.select(e.fcmp("uno", a, b), nan(e, type), number)
-    chosen = e.select(is_nan(e, a), b, e.select(is_nan(e, b), a, number))
-    return e.select(is_nan(e, chosen), nan(e, type), chosen)
+    # No comparison holds with a NaN: where only a is one, `first` is b already.
+    lost = is_nan(e, b)
+    return e.select(e.and_(is_nan(e, a), lost), nan(e, type), e.select(lost, a, number))
 
 
 def float_extreme_by(
