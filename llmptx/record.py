@@ -102,6 +102,8 @@ class Routine:
     oracle      (inputs, extents, signature) -> one array an output, see llmptx.verify.truth
     domain      names an input distribution of llmptx.verify.inputs, one an input
     monotone    1 for a function of one array that never falls, -1 for one that never rises, else 0
+    meaning     an element as a formula over bits, see llmptx.routines.meaning; None where there is none
+    provable    the dtypes whose answers that formula gives
     """
 
     name: str
@@ -118,6 +120,8 @@ class Routine:
     inplace: bool = False
     revision: int = 1
     monotone: Literal[1, 0, -1] = 0
+    meaning: Callable[..., Any] | None = field(default=None, compare=False)
+    provable: tuple[str, ...] = ()
 
     @property
     def package(self) -> str:

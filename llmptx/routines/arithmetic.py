@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from llmptx.record import Routine, Signature
+from llmptx.routines import meaning
 from llmptx.routines.entry import (
     FLOATS,
+    INTEGERS,
     NAN_PROPAGATES,
     REALS,
     SUBNORMALS,
@@ -57,6 +59,8 @@ ROUTINES: tuple[Routine, ...] = (
         REALS,
         arity=2,
         notes=(*_IEEE, WRAPS),
+        meaning=meaning.add,
+        provable=INTEGERS,
     ),
     elementwise(
         "numpy.subtract",
@@ -66,6 +70,8 @@ ROUTINES: tuple[Routine, ...] = (
         REALS,
         arity=2,
         notes=(*_IEEE, WRAPS),
+        meaning=meaning.subtract,
+        provable=INTEGERS,
     ),
     elementwise(
         "numpy.multiply",
@@ -75,6 +81,8 @@ ROUTINES: tuple[Routine, ...] = (
         REALS,
         arity=2,
         notes=(*_IEEE, WRAPS),
+        meaning=meaning.multiply,
+        provable=INTEGERS,
     ),
     elementwise(
         "numpy.divide",
@@ -100,6 +108,8 @@ ROUTINES: tuple[Routine, ...] = (
             "Float x // 0 is x / 0: an infinity, or NaN for 0 // 0.",
             "A float quotient that comes out as 0 has the sign of x / y.",
         ),
+        meaning=meaning.floor_divide,
+        provable=INTEGERS,
     ),
     elementwise(
         "numpy.remainder",
@@ -110,6 +120,8 @@ ROUTINES: tuple[Routine, ...] = (
         arity=2,
         domain=("real", "divisor"),
         notes=(*_DIVMOD, "A zero remainder has the sign of y."),
+        meaning=meaning.remainder,
+        provable=INTEGERS,
     ),
     elementwise(
         "numpy.power",
@@ -137,6 +149,7 @@ ROUTINES: tuple[Routine, ...] = (
         REALS,
         notes=("-(0.0) is -0.0.", "The least integer is its own negative.", SUBNORMALS, NAN_PROPAGATES),
         monotone=-1,
+        meaning=meaning.negative,
     ),
     elementwise(
         "numpy.absolute",
@@ -145,6 +158,7 @@ ROUTINES: tuple[Routine, ...] = (
         unary(np.absolute),
         REALS,
         notes=("|-0.0| is +0.0.", "The least integer is its own absolute value.", SUBNORMALS, NAN_PROPAGATES),
+        meaning=meaning.absolute,
     ),
     elementwise(
         "numpy.sign",
@@ -154,6 +168,7 @@ ROUTINES: tuple[Routine, ...] = (
         REALS,
         notes=("sign(-0.0) is +0.0.", "Subnormals have a sign: no .ftz.", NAN_PROPAGATES),
         monotone=1,
+        meaning=meaning.sign,
     ),
     elementwise(
         "numpy.sqrt",
@@ -172,6 +187,8 @@ ROUTINES: tuple[Routine, ...] = (
         unary(np.square),
         REALS,
         notes=(*_IEEE, WRAPS),
+        meaning=meaning.square,
+        provable=INTEGERS,
     ),
     elementwise(
         "numpy.reciprocal",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from llmptx.record import Routine
+from llmptx.routines import meaning
 from llmptx.routines.entry import INTEGERS, binary, elementwise
 
 _COUNT = "A count that is negative or not less than the width"
@@ -17,6 +18,7 @@ ROUTINES: tuple[Routine, ...] = (
         binary(np.bitwise_and),
         INTEGERS,
         arity=2,
+        meaning=meaning.bitwise_and,
     ),
     elementwise(
         "numpy.bitwise_or",
@@ -25,6 +27,7 @@ ROUTINES: tuple[Routine, ...] = (
         binary(np.bitwise_or),
         INTEGERS,
         arity=2,
+        meaning=meaning.bitwise_or,
     ),
     elementwise(
         "numpy.bitwise_xor",
@@ -33,6 +36,7 @@ ROUTINES: tuple[Routine, ...] = (
         binary(np.bitwise_xor),
         INTEGERS,
         arity=2,
+        meaning=meaning.bitwise_xor,
     ),
     elementwise(
         "numpy.left_shift",
@@ -43,6 +47,7 @@ ROUTINES: tuple[Routine, ...] = (
         arity=2,
         domain=("real", "shift"),
         notes=(f"{_COUNT} gives 0.", "A 64-bit count must be looked at whole before it is narrowed to .u32."),
+        meaning=meaning.left_shift,
     ),
     elementwise(
         "numpy.right_shift",
@@ -56,5 +61,6 @@ ROUTINES: tuple[Routine, ...] = (
             f"{_COUNT} gives 0, or -1 where in0 is negative.",
             "A 64-bit count must be looked at whole before it is narrowed to .u32.",
         ),
+        meaning=meaning.right_shift,
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from llmptx.record import Routine, Signature
+from llmptx.routines import meaning
 from llmptx.routines.entry import EITHER_ZERO, NAN_PROPAGATES, REALS, SUBNORMALS, Oracle, binary, elementwise
 from llmptx.routines.truth import Array, Truth, exactly, quiet
 
@@ -51,6 +52,7 @@ ROUTINES: tuple[Routine, ...] = (
         REALS,
         arity=2,
         notes=(NAN_PROPAGATES, _PTX_MINMAX, EITHER_ZERO, SUBNORMALS),
+        meaning=meaning.maximum,
     ),
     elementwise(
         "numpy.minimum",
@@ -60,6 +62,7 @@ ROUTINES: tuple[Routine, ...] = (
         REALS,
         arity=2,
         notes=(NAN_PROPAGATES, _PTX_MINMAX, EITHER_ZERO, SUBNORMALS),
+        meaning=meaning.minimum,
     ),
     elementwise(
         "numpy.fmax",
@@ -69,6 +72,7 @@ ROUTINES: tuple[Routine, ...] = (
         REALS,
         arity=2,
         notes=("A NaN gives way to the other element; only two NaNs give NaN.", EITHER_ZERO, SUBNORMALS),
+        meaning=meaning.fmax,
     ),
     elementwise(
         "numpy.fmin",
@@ -78,6 +82,7 @@ ROUTINES: tuple[Routine, ...] = (
         REALS,
         arity=2,
         notes=("A NaN gives way to the other element; only two NaNs give NaN.", EITHER_ZERO, SUBNORMALS),
+        meaning=meaning.fmin,
     ),
     elementwise(
         "numpy.equal",
@@ -92,6 +97,7 @@ ROUTINES: tuple[Routine, ...] = (
             "Subnormals are not zero: no .ftz.",
             _BYTE,
         ),
+        meaning=meaning.equal,
     ),
     elementwise(
         "numpy.less",
@@ -106,6 +112,7 @@ ROUTINES: tuple[Routine, ...] = (
             "Subnormals count: no .ftz.",
             _BYTE,
         ),
+        meaning=meaning.less,
     ),
     elementwise(
         "numpy.where",
@@ -120,6 +127,7 @@ ROUTINES: tuple[Routine, ...] = (
             "in0 is a byte an element, 0 or 1.",
             "Values are moved, not computed: -0, subnormals and NaN survive.",
         ),
+        meaning=meaning.where,
     ),
     elementwise(
         "numpy.clip",
@@ -135,5 +143,6 @@ ROUTINES: tuple[Routine, ...] = (
             _PTX_MINMAX,
             SUBNORMALS,
         ),
+        meaning=meaning.clip,
     ),
 )

@@ -52,11 +52,14 @@ def elementwise(
     notes: Sequence[str] = (),
     flagged: bool = False,
     monotone: Literal[1, 0, -1] = 0,
+    meaning: Callable[..., Any] | None = None,
+    provable: Sequence[str] = (),
 ) -> Routine:
     """One result an element: `(in0.., out, n)`, every buffer of n elements.
 
     output   the output's dtype where it is not the input's; such a routine can't run in place
     flagged  in0 is a bool, and `arity` inputs of the dtype follow it
+    provable the dtypes that `meaning` is of; all where there is one and none are named
     """
     first = ("bool",) if flagged else ()
     signatures = tuple(Signature(d, first + (d,) * arity, (output or d,)) for d in dtypes)
@@ -75,6 +78,8 @@ def elementwise(
         notes=tuple(notes),
         inplace=output is None and not flagged,
         monotone=monotone,
+        meaning=meaning,
+        provable=tuple(provable or (dtypes if meaning else ())),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from llmptx.record import Routine
+from llmptx.routines import meaning
 from llmptx.routines.entry import FLOATS, NAN_PROPAGATES, elementwise, unary
 
 _WHOLE = (
@@ -53,5 +54,6 @@ ROUTINES: tuple[Routine, ...] = (
             "Every NaN counts: quiet, signalling, either sign, any payload.",
             "The output is a byte, 0 or 1.",
         ),
+        meaning=meaning.isnan,
     ),
 )

@@ -14,6 +14,7 @@ from llmptx.ptx.errors import PtxError
 from llmptx.ptx.normalize import candidate_hash
 from llmptx.record import ENGINE_VERSION, JUDGE_VERSION, Verdict, digest
 from llmptx.routines import UnknownRoutine, find
+from llmptx.verify.proof import PROVED
 from llmptx.verify.tolerance import derivation
 
 SCHEMA = "llmptx/certificate/1"
@@ -29,6 +30,7 @@ _TRIED = {
     "approx": "every .approx result at either end of the manual's bound",
     "widths": "one thread at a time for a warp at a time",
     "huge": "blocks at both ends and around 2^31 and 2^32 of calls of more than 2^32 elements",
+    "proof": "whether z3 proves every element right and every access in bounds, for all lengths and inputs",
     "exhaustive": "every input there is",
     "gpu": "the same cases on a GPU, bit by bit",
 }
@@ -68,6 +70,7 @@ def certificate(verdict: Verdict) -> dict[str, Any]:
             "ulp": rule.ulp,
             "derivation": derivation(rule, verdict.dtype),
         },
+        "proved": any(s.name == "proof" and s.note.startswith(PROVED) for s in verdict.stages),
         "targets": sorted({r.target for r in verdict.resources}),
         "resources": [dataclasses.asdict(r) for r in verdict.resources],
         "accuracy": _accuracy(verdict),
@@ -76,9 +79,15 @@ def certificate(verdict: Verdict) -> dict[str, Any]:
 
 
 def verdict_hash(verdict: Verdict) -> str:
-    """Of all but how long it took and with what tools, so that judging again gives the same."""
+    """Of all but how long it took, with what tools, and what a solver made of it, which not every machine
+    has: so that judging again gives the same.
+    """
     plain = {name: value for name, value in dataclasses.asdict(verdict).items() if name != "tools"}
-    plain["stages"] = [{k: v for k, v in stage.items() if k != "seconds"} for stage in plain["stages"]]
+    plain["stages"] = [
+        {k: v for k, v in stage.items() if k != "seconds"}
+        for stage in plain["stages"]
+        if stage["name"] != "proof"
+    ]
     return digest(plain)
 
 

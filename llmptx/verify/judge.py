@@ -1,6 +1,6 @@
 """The judge: text and routine in, verdict out. Stages in order of cost, each able to end it, each timed.
 
-    read  assemble  quick | full  sanitizers  memory  schedules  approx  widths  huge | exhaustive | gpu
+    read  assemble  quick | full sanitizers memory schedules approx widths huge proof | exhaustive | gpu
 
 The same candidate is judged on the same inputs every time, and no candidate can know them: the seed is drawn
 from the hash of its own text.
@@ -29,7 +29,7 @@ from llmptx.run.job import Job, Outcome
 from llmptx.run.worker import CPU_RUNNER, CUDA_RUNNER, Pool
 from llmptx.toolchain.ptxas import assemble_all
 from llmptx.toolchain.ptxas import version as ptxas_version
-from llmptx.verify import every_input, exhaustive, huge, stages
+from llmptx.verify import every_input, exhaustive, huge, proof, stages
 from llmptx.verify.read import Reading, read
 from llmptx.verify.shrink import describe
 from llmptx.verify.stages import Result, Tick
@@ -145,6 +145,7 @@ def _stages(level: Level) -> Iterator[tuple[str, Callable[[Trial, Tick], Result]
     yield "approx", stages.approximations
     yield "widths", stages.widths
     yield "huge", huge.huge
+    yield "proof", proof.proof
     if level == "exhaustive":
         yield "exhaustive", every_input.exhaustive
 

@@ -8,7 +8,7 @@ Knows no routine; gives up on loops, barriers, shared memory and calls.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmptx.ptx.ast import (
     Addr,
@@ -43,13 +43,19 @@ class _Beyond(Exception):  # noqa: N818 (no error: a kernel this module does not
 
 
 @dataclass(frozen=True, slots=True)
-class _Access:
-    """One load or store: `kind` tells accesses of different make apart; `value` is None for a load."""
+class Access:
+    """One load or store, or a trap: `kind` tells accesses of different make apart; `value` is a store's."""
 
     kind: str
     when: Term
     address: Term
     value: Term | None
+
+    @property
+    def bytes(self) -> int:
+        type_ = type_of(self.kind.rpartition(".")[2])
+        assert type_ is not None
+        return type_.bytes
 
 
 def same(one: Function, other: Function, plan: Plan) -> bool:
@@ -69,7 +75,28 @@ def same(one: Function, other: Function, plan: Plan) -> bool:
     return bool(solver.check() == z3.unsat)
 
 
-def _differ(a: _Access, b: _Access) -> Term:
+def untouched(address: Term, size: int) -> Term:
+    """What so many bytes at an address hold before anything is stored; each size is a matter of its own."""
+    import z3
+
+    return z3.Function(f"untouched{size}", z3.BitVecSort(64), z3.BitVecSort(8 * size))(address)
+
+
+def followed(function: Function, unknown: Variables) -> list[Access] | None:
+    """What an entry loads and stores, its loads taken to find what was there before it stored anything; None
+    for one that is not followed. What certainly does not happen is left out.
+    """
+    import z3
+
+    try:
+        accesses = _Run(function, unknown, apart=True).accesses
+    except _Beyond:
+        return None
+    held = [replace(access, when=z3.simplify(access.when)) for access in accesses]
+    return [access for access in held if not z3.is_false(access.when)]
+
+
+def _differ(a: Access, b: Access) -> Term:
     import z3
 
     apart = [a.address != b.address]
@@ -85,18 +112,20 @@ def _differ(a: _Access, b: _Access) -> Term:
 class _Run:
     """An entry followed from top to bottom, all its paths at once."""
 
-    def __init__(self, function: Function, unknown: Variables) -> None:
+    def __init__(self, function: Function, unknown: Variables, apart: bool = False) -> None:
+        """apart: what is stored is never loaded again."""
         import z3
 
         body = function.body or ()
         if any(isinstance(statement, Scope) for statement in body):
             raise _Beyond
-        self.accesses: list[_Access] = []
+        self.accesses: list[Access] = []
         self._unknown = unknown
         self._types = dict(walk.register_types(body))
         self._registers: dict[str, Term] = {}
         self._when: Term = z3.BoolVal(True)
         self._stores = 0
+        self._apart = apart
         # What arrives at a label from branches before it: conditions, and the registers then.
         self._arriving: dict[str, list[tuple[Term, dict[str, Term]]]] = {}
         self._passed: set[str] = set()
@@ -109,6 +138,8 @@ class _Run:
                 continue
             self._statement(body[at])
             at += 1
+        if self._arriving:
+            raise _Beyond  # branches to nowhere
 
     def _loop(self, part: Sequence[Statement]) -> None:
         """A loop of arithmetic alone: registers before its last round are some function of what it found."""
@@ -155,19 +186,23 @@ class _Run:
     def _instruction(self, instruction: Instruction) -> None:
         import z3
 
-        when = self._when
+        guard: Term = z3.BoolVal(True)
         if instruction.guard:
-            guard = self._register(instruction.guard.reg.name)
-            when = z3.And(when, guard == (0 if instruction.guard.negated else 1))
+            taken = 0 if instruction.guard.negated else 1
+            guard = self._register(instruction.guard.reg.name) == taken
+        when = z3.And(self._when, guard)
         match instruction.opcode:
             case "ret" | "exit":
-                self._when = z3.And(self._when, z3.Not(when))
+                self._when = z3.simplify(z3.And(self._when, z3.Not(guard)))
             case "bra":
                 target = instruction.operands[0]
                 if not isinstance(target, Sym) or target.name in self._passed:
                     raise _Beyond
                 self._arriving.setdefault(target.name, []).append((when, dict(self._registers)))
-                self._when = z3.And(self._when, z3.Not(when))
+                self._when = z3.simplify(z3.And(self._when, z3.Not(guard)))
+            case "trap":
+                self.accesses.append(Access("trap", when, z3.BitVecVal(0, 64), None))
+                self._when = z3.simplify(z3.And(self._when, z3.Not(guard)))
             case "st":
                 self._store(instruction, when)
             case "ld":
@@ -276,8 +311,8 @@ class _Run:
         kind = ".".join((instruction.opcode, *instruction.modifiers))
         for place, element in enumerate(self._elements(data)):
             value = self._operand(element, type_.width)
-            self.accesses.append(_Access(kind, when, address + place * type_.bytes, value))
-        self._stores += 1
+            self.accesses.append(Access(kind, when, address + place * type_.bytes, value))
+        self._stores += not self._apart
 
     def _load(self, instruction: Instruction, when: Term) -> None:
         import z3
@@ -300,9 +335,11 @@ class _Run:
         kind = ".".join((instruction.opcode, *instruction.modifiers))
         for place, element in enumerate(self._elements(target)):
             at = address + place * type_.bytes
-            self.accesses.append(_Access(kind, when, at, None))
+            self.accesses.append(Access(kind, when, at, None))
             read = [memory(at + byte) for byte in reversed(range(type_.bytes))]
             bits = z3.Concat(*read) if len(read) > 1 else read[0]
+            if self._apart:
+                bits = untouched(at, type_.bytes)
             value = extended(bits, type_, self._width(_name(element)))
             if value is None:
                 raise _Beyond

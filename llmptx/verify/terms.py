@@ -203,6 +203,8 @@ def _shifted(opcode: str, type_: Type, a: Term, count: Term, z3: Any) -> Term:
     wide = z3.ZeroExt(width - 32, count) if width > 32 else z3.Extract(width - 1, 0, count)
     if width < 32:
         wide = z3.If(z3.ULT(count, width), wide, z3.BitVecVal(width, width))
+    if opcode == "shl" and z3.is_bv_value(count) and count.as_long() < width:
+        return a * (1 << count.as_long())  # which sums and products can be compared with
     if opcode == "shl":
         return a << wide
     return a >> wide if type_.signed else z3.LShR(a, wide)
@@ -286,8 +288,10 @@ def is_nan(bits: Term, width: int) -> Term:
     return z3.UGT(bits & ((1 << (width - 1)) - 1), infinity)
 
 
-def _ordered(bits: Term, width: int, z3: Any) -> Term:
+def ordered(bits: Term, width: int) -> Term:
     """A number that orders as the float does, both zeros one; NaN anywhere."""
+    import z3
+
     magnitude = bits & ((1 << (width - 1)) - 1)
     return z3.If(bits < 0, -magnitude, magnitude)
 
@@ -299,7 +303,7 @@ def _float_compared(how: str, type_: Type, a: Term, b: Term, z3: Any) -> Term | 
         return z3.If(unordered == (how == "nan"), one, nought)
     loose = how.endswith("u")
     plain = how.removesuffix("u")
-    x, y = _ordered(a, type_.bits, z3), _ordered(b, type_.bits, z3)
+    x, y = ordered(a, type_.bits), ordered(b, type_.bits)
     truths = {"eq": x == y, "ne": x != y, "lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y}
     if plain not in truths:
         return None
@@ -311,7 +315,7 @@ def _extremum(opcode: str, keeps_nan: bool, type_: Type, a: Term, b: Term, z3: A
     """-0 is below +0. The NaN that comes of NaNs is one of no particular bits."""
     width = type_.bits
     nan = z3.BitVecVal((1 << (width - 1)) - 1, width)
-    x, y = _ordered(a, width, z3), _ordered(b, width, z3)
+    x, y = ordered(a, width), ordered(b, width)
     less = z3.Or(x < y, z3.And(x == y, a < 0))
     chosen = z3.If(less, a, b) if opcode == "min" else z3.If(less, b, a)
     a_nan, b_nan = is_nan(a, width), is_nan(b, width)

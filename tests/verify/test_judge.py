@@ -23,7 +23,7 @@ from tests.verify.kernels import ADD, NEGATIVE, changed, line_of
 pytestmark = pytest.mark.skipif(find_ptxas() is None, reason="no ptxas on this machine")
 
 STAGES = ["read", "assemble", "quick", "full", "sanitizers", "memory", "schedules", "approx", "widths"]
-STAGES += ["huge"]
+STAGES += ["huge", "proof"]
 
 
 @pytest.fixture(scope="module")
