@@ -16,7 +16,7 @@ from llvmlite import ir
 from llmptx.engine import nans
 from llmptx.engine.access import B64, Address, space_name
 from llmptx.engine.asynchronous import Asynchronous
-from llmptx.engine.blocks import Block, Branch, Flow, Switch, Sync, slot_names
+from llmptx.engine.blocks import Block, Branch, Flow, Switch, Sync, slot_names, uses
 from llmptx.engine.emit import BIG, I32, IR, Emit, Value, bits_to_float, canonical, float_to_bits
 from llmptx.engine.flow import mark_divergence
 from llmptx.engine.lanes import B32
@@ -406,11 +406,12 @@ class Shapes(Rows):
         self.shapes: dict[str, Value] = {}
         self.ctaid = dict.fromkeys("xyz")
         self.unit = self.ctx = None
-        # By register, the blocks that may read what it held before them.
+        # By register, the blocks that read it: even after writing it, for a shape is of all its writes.
         self.readers: dict[str, set[int]] = defaultdict(set)
         for block in flow.blocks:
-            for name in block.live_in:
-                self.readers[name].add(block.index)
+            for ins in block.body:
+                for name in uses(program, ins):
+                    self.readers[name].add(block.index)
         self.changed: set[str] = set()
 
     def find(self) -> dict[str, Value]:

@@ -504,6 +504,22 @@ def test_special_registers_in_every_shape(grid: Any, block: Any, width: int) -> 
     np.testing.assert_array_equal(got.reshape(want.shape), want)
 
 
+@way_of
+def test_a_register_read_just_after_its_write_has_the_shape_of_its_other_writes_too(
+    way: tuple[int, bool],
+) -> None:
+    body = """
+mov.u32 %r1, 5;
+add.u32 %r2, %r1, 1;
+setp.ne.u32 %p1, %cta, 1;
+@%p1 bra DONE;
+mov.u32 %r1, %tid;
+DONE: add.u32 %r3, %r1, %r2;
+st.global.u32 [%place], %r3;"""
+    got = answer(body, np.zeros(64, np.uint32), 64, block=(32, 1, 1), grid=(2, 1, 1), way=way)
+    np.testing.assert_array_equal(got, [*[11] * 32, *range(6, 38)])
+
+
 # random programs
 
 randoms = st.randoms(use_true_random=False)
