@@ -276,6 +276,61 @@ def audit(workspace: Workspace, out: Any, as_json: bool) -> None:
         out.write(line + "\n")
 
 
+@review.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0: any free one."
+)
+@click.option("--name", "names", multiple=True, help="A name others reach it by; may be given again.")
+@_signed
+@json_option
+@pass_workspace
+def serve(
+    workspace: Workspace, host: str, port: int, names: tuple[str, ...], reviewer: str | None, as_json: bool
+) -> None:
+    """Serve the review page: prints the address that logs you in, and runs until Ctrl-C.
+
+    Only this machine reaches it, unless --host says otherwise; put a server that speaks TLS before it then.
+    Others log in with tokens of their own: see llmptx review token.
+    """
+    try:
+        from llmptx.review.web.serve import run
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"this needs {error.name}: pip install 'llmptx[web]'") from error
+
+    def ready(address: str) -> None:
+        if as_json:
+            print_json({"address": address})
+        else:
+            click.echo(f"review page: {address}")
+
+    run(workspace.root, host, port, names, reviewer or getpass.getuser(), ready)
+
+
+@review.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["viewer", "reviewer", "admin"]),
+    default="reviewer",
+    show_default=True,
+    help="viewer: looks; reviewer: decides; admin: also undoes what others decided.",
+)
+@json_option
+@pass_workspace
+def token(workspace: Workspace, name: str, role: str, as_json: bool) -> None:
+    """Make a token for a person of your team. It is shown once; an earlier one of theirs ends."""
+    try:
+        from llmptx.review.web.access import add_token
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"this needs {error.name}: pip install 'llmptx[web]'") from error
+    secret = add_token(workspace.root / ".llmptx" / "tokens.json", name, role)  # type: ignore[arg-type]
+    if as_json:
+        print_json({"name": name, "role": role, "token": secret})
+    else:
+        click.echo(secret)
+
+
 def _named(entry: Entry) -> str:
     return f"{entry.candidate.routine} {entry.candidate.dtype} {entry.candidate.hash[:12]}"
 

@@ -142,12 +142,15 @@ class Desk:
             raise ReviewError("what is sent back needs a word on what to change")
         return self._against(entry, "return", reviewer, reason)
 
-    def undo(self, entry: Entry, reviewer: str) -> Review:
-        """Take back the last decision that stands, one's own; the decision that was taken back."""
+    def undo(self, entry: Entry, reviewer: str, anyones: bool = False) -> Review:
+        """Take back the last decision that stands; the decision that was taken back.
+
+        anyones  whether it may be another person's: that is for those who look after a team's desk
+        """
         last = entry.standing.decision
         if last is None:
             raise ReviewError(f"nothing was decided on {entry.candidate.hash[:12]}")
-        if last.reviewer != reviewer:
+        if last.reviewer != reviewer and not anyones:
             raise ReviewError(f"the last decision is {last.reviewer}'s: {last.decision}; decide anew instead")
         self.decide(entry.key, "undo", reviewer, "")
         self._settle(entry)

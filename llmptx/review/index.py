@@ -36,11 +36,8 @@ class Row:
     places: list[tuple[int, int]] = field(default_factory=list)
     standing: Standing = field(default_factory=Standing)
     risks: tuple[Risk, ...] = ()
+    risk: int = 0
     comments: int = 0
-
-    @property
-    def risk(self) -> int:
-        return sum(risk.weight for risk in self.risks)
 
     @property
     def state(self) -> str:
@@ -82,13 +79,14 @@ class Index:
         self._comments: dict[Key, list[Comment]] = {}
         self._policy = Policy()
         self._known = Known(frozenset(), frozenset())
+        self._ranked: list[Row] = []
         self.problems: list[str] = []
 
     def rows(self) -> list[Row]:
         """Every candidate that passed, the riskiest first."""
         with self._lock:
             self._refresh()
-            return sorted(self._rows.values(), key=lambda row: (-row.risk, row.key))
+            return self._ranked
 
     def log(self) -> tuple[Review, ...]:
         """Every decision, in order."""
@@ -180,5 +178,7 @@ class Index:
         self._known = Known.of(stand, models)
         for key, row in self._rows.items():
             row.standing = stand.get(key) or Standing(needed=self._policy.needed(key[0]))
-            row.risks = (*self._known.risks(key[0], key[1], row.model), *row.own)
+            row.risks = (*row.own, *self._known.risks(key[0], key[1], row.model))
+            row.risk = sum(risk.weight for risk in row.risks)
             row.comments = len(self._comments.get(key, ()))
+        self._ranked = sorted(self._rows.values(), key=lambda row: (-row.risk, row.key))

@@ -9,30 +9,37 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from llmptx.ptx.errors import PtxError
 from llmptx.record import Attempt, Candidate, Record, Review, Verdict
 from llmptx.review.decisions import Key, Policy, Standing, State, standings
-from llmptx.review.uncommented import uncommented
 from llmptx.routines import UnknownRoutine, find
 
 # A share of the tolerance beyond which a kernel is near its limit; registers beyond which occupancy suffers.
 NEAR = 0.75
 MANY_REGISTERS = 128
 
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+
 # What the judge lets pass and kernels have been used to cheat with: a person looks at it.
+# A word of the first column must be there before the pattern is looked for.
 _CONSTRUCTS = tuple(
-    (re.compile(pattern), weight, reason)
-    for pattern, weight, reason in (
-        (r"\.(?:const|global)\b[^;{}\n]*\[", 2, "carries a table of constants"),
+    (words, re.compile(pattern), weight, reason)
+    for words, pattern, weight, reason in (
         (
-            r"\.volatile\b|\.relaxed\b|\.acquire\b|\.release\b|\batom\.|\bred\.",
+            (".const", ".global"),
+            r"(?m)^[ \t]*(?:\.visible[ \t]+)?\.(?:const|global)[ \t]+\.",
+            2,
+            "carries a table of constants",
+        ),
+        (
+            (".volatile", ".relaxed", ".acquire", ".release", "atom.", "red."),
+            r"\.(?:volatile|relaxed|acquire|release)\b|\b(?:atom|red)\.",
             2,
             "orders memory, or has atomics",
         ),
-        (r"\.local\b", 1, "uses local memory"),
-        (r"\.approx\b", 1, "uses approximate instructions"),
-        (r"\.nc\b", 1, "reads through the read-only cache"),
-        (r"\bsetp\.eq\.[us]64\b", 1, "asks whether an extent or address equals something"),
+        ((".local",), r"\.local\b", 1, "uses local memory"),
+        ((".approx",), r"\.approx\b", 1, "uses approximate instructions"),
+        ((".nc",), r"\.nc\b", 1, "reads through the read-only cache"),
+        (("setp.eq",), r"\bsetp\.eq\.[us]64\b", 1, "asks whether an extent or address equals something"),
     )
 )
 
@@ -144,7 +151,7 @@ def entry_of(
         verdict=verdict,
         records=tuple(record for record, _ in group),
         standing=standing,
-        risks=(*news, *risks(record, verdict, attempt.candidate.text)),
+        risks=(*risks(record, verdict, attempt.candidate.text), *news),
     )
 
 
@@ -167,12 +174,9 @@ def _risks(record: Record, verdict: Verdict, text: str) -> Iterator[Risk]:
         yield Risk(1, f"needs {registers} registers a thread")
     if any(r.shared or r.barriers for r in verdict.resources):
         yield Risk(1, "threads work together (shared memory, barriers)")
-    try:
-        code = uncommented(text)
-    except PtxError:
-        code = text
-    for pattern, weight, reason in _CONSTRUCTS:
-        if pattern.search(code):
+    code = _COMMENT.sub("", text)
+    for words, pattern, weight, reason in _CONSTRUCTS:
+        if any(word in code for word in words) and pattern.search(code):
             yield Risk(weight, reason)
 
 

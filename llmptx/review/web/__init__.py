@@ -1,0 +1,1 @@
+"""The review page: an inbox, a kernel's page, decisions by keyboard. Needs the `web` extra."""
