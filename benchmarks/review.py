@@ -33,7 +33,7 @@ ROUTINES = ("exp", "add", "sum", "matmul", "sort", "softmax")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Seconds that requests of one kind took. cpu: the processor's, each, which say more on a busy machine."""
+    """Seconds that requests of one kind took. cpu: the processor's, each, which say more where it is busy."""
 
     page: str
     requests: int
