@@ -48,6 +48,7 @@ class Memory(Emit):
     ctx       the launch context; `pc` and `unit` (the warp's or thread's number) name who accesses in reports
     shadow    the instruction is not the text's: what it does besides its result was done
     strong    the access is volatile or names a memory order: it does not race with others that are
+    acquires  what others did before they handed on is ordered before what comes after the access
     mask      the active lanes, None for all; `guarded` where it may be empty although the block runs
     """
 
@@ -58,6 +59,7 @@ class Memory(Emit):
     guarded: bool = False
     check: bool = False
     strong: bool = False
+    acquires: bool = False
     shadow: bool = False
 
     def word(self, name: str) -> IR:
@@ -395,7 +397,11 @@ class Memory(Emit):
         arguments = [self.ctx, self.scratch["addresses"], self.bits(self.mask), ir.Constant(I32, self.pc)]
         asks = name.startswith(("san_atomic", "san_granted"))
         result = I32 if asks else ir.VoidType()
-        return self.call(name, result, [*arguments, self._first_thread(), *tail])
+        given = self.call(name, result, [*arguments, self._first_thread(), *tail])
+        if self.acquires:
+            lanes = [self.scratch["addresses"], self.bits(self.mask), ir.Constant(I32, self.width)]
+            self.call("san_acquire", ir.VoidType(), [self.ctx, *lanes])
+        return given
 
     def _checked_load(self, type: Type, pointer: Value, count: int) -> list[Value]:
         sizes = [ir.Constant(I32, n) for n in (type.bytes, count, self.width)]

@@ -15,7 +15,7 @@ from llvmlite import ir
 from llmptx.engine.blocks import Block, Invoke, Leave
 from llmptx.engine.context import FAIL_CALL, FAIL_STACK, STACK_BYTES
 from llmptx.engine.emit import I1, I8, I64, IR, PTR, Value, canonical, scalar_type
-from llmptx.engine.memory import ADDRESSABLE
+from llmptx.engine.memory import ADDRESSABLE, INITIALISED
 from llmptx.engine.program import Frame, up
 from llmptx.engine.rows import Rows
 from llmptx.ptx.types import Type
@@ -139,7 +139,7 @@ class Calls(Rows):
             b.position_at_end(edge)
             size = up(frame.size, self.alignment)
             b.store(self._plus(bottom, size), self.stack_vars[0])
-            self._mark(bottom, ir.Constant(I64, frame.size), ADDRESSABLE)
+            self._mark(bottom, ir.Constant(I64, frame.size), self.fresh_state())
             for source, name in zip(sources, frame.params, strict=True):
                 placed = self.program.local[name]
                 self._copy(self._plus(bottom, placed.offset), source, placed.variable.size)
@@ -190,6 +190,10 @@ class Calls(Rows):
         address = self.b.add(self._window(), offset)
         return self.b.inttoptr(self.b.add(self.b.sub(address, self.word("arena")), self.word("shadow")), PTR)
 
+    def fresh_state(self) -> int:
+        """Of local memory that begins to be a variable's."""
+        return ADDRESSABLE | INITIALISED if self.program.debug else ADDRESSABLE
+
     def _mark(self, offset: IR, size: IR, state: int) -> None:
         if self.check:
             arguments = [self._shadow(offset), ir.Constant(I8, state), size, ir.Constant(I1, 0)]
@@ -218,7 +222,7 @@ class Calls(Rows):
         over = b.or_(large, b.icmp_unsigned(">", top, ir.Constant(I64, self._limit)))
         self.fail(FAIL_STACK, b.and_(over, self.lanes()))
         b.store(b.select(self.lanes(), top, stack), self.stack_vars[0])
-        self._mark(start, wanted, ADDRESSABLE)
+        self._mark(start, wanted, self.fresh_state())
         return self._sized(Value(B64, "u", start), size.type)
 
     def stack_save(self, type: Type) -> Value:

@@ -46,7 +46,7 @@ def flatten(module: ast.Module, entry: str) -> Program:
     if chosen is None or chosen.kind != "entry":
         there = ", ".join(f.name for f in module.entries) or "none"
         raise PtxError(f"no entry is named {entry!r}; entries: {there}")
-    program = Program(chosen)
+    program = Program(chosen, debug="debug" in module.target)
     for param in chosen.params:
         program.param_size = -(-program.param_size // param.alignment) * param.alignment
         program.params[param.name] = Placed(param, program.param_size)

@@ -224,7 +224,9 @@ class _Launcher:
         local = arena.place(f".local{number}.{worker}", stride * kernel.units * kernel.lowered.width)
         arena.mark(shared, ADDRESSABLE)
         if stride and arena.shadow:
-            arena.states(local).reshape(-1, stride)[:, : kernel.program.local_size] = ADDRESSABLE
+            # Where objects are copied whole, bytes that nobody set are read and mean nothing.
+            state = ADDRESSABLE | INITIALISED if kernel.program.debug else ADDRESSABLE
+            arena.states(local).reshape(-1, stride)[:, : kernel.program.local_size] = state
         return _Worker(self, shared, local)
 
     def launch(

@@ -117,6 +117,7 @@ class Program:
     slots                     call parameters that live in registers: size by offset
     functions                 the number that stands for a function's address
     frames                    functions that are not inlined
+    debug                     it was compiled to be debugged: objects are copied whole, padding and all
     reserved                  where in the shared window what the system keeps for itself begins, if code asks
     """
 
@@ -136,6 +137,7 @@ class Program:
     moves_stack: bool = False
     dynamic_shared: str = ""
     reserved: int | None = None
+    debug: bool = False
     shared_size: int = 0
     local_size: int = 0
     param_size: int = 0

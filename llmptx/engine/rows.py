@@ -26,6 +26,7 @@ from llmptx.ptx.errors import PtxError
 from llmptx.ptx.types import PRED, Type
 
 STRONG = frozenset({"volatile", "relaxed", "acquire", "release", "mmio"})
+ACQUIRING = frozenset({"acquire", "acq_rel"})
 
 
 class Rows(Asynchronous):
@@ -100,6 +101,7 @@ class Rows(Asynchronous):
                 several = (count > 1 and spec.type == "type") or spec.count
                 sources.append(self.fetch_list(operand, type) if several else self.fetch(operand, type))
         self.strong = not STRONG.isdisjoint(matched.instruction.modifiers)
+        self.acquires = not ACQUIRING.isdisjoint(matched.instruction.modifiers)
         result = meaning(self, matched.modifiers, *sources)
         if targets:
             self._commit_all(targets, result, count)

@@ -486,6 +486,37 @@ out:
 }
 """
 
+# Who acquires through shared memory comes after all that was done before, whoever did it: a handshake of some
+# warps by flags is an order, as a barrier is.
+_ACQUIRE = f"""
+define void @san_acquire(ptr %ctx, ptr %addresses, i32 %mask, i32 %width) noinline {{
+entry:
+{word("shared", "shared")}{word("size", "shared_size")}{word("epoch", "epoch")}
+  br label %lanes
+lanes:
+  %lane = phi i32 [ 0, %entry ], [ %lane1, %next ]
+  %bit = lshr i32 %mask, %lane
+  %on = trunc i32 %bit to i1
+  br i1 %on, label %ask, label %next
+ask:
+  %ap = getelementptr i64, ptr %addresses, i32 %lane
+  %a = load i64, ptr %ap
+  %rel = sub i64 %a, %shared
+  %within = icmp ult i64 %rel, %size
+  br i1 %within, label %pass, label %next
+pass:
+  %later = add i64 %epoch, 1
+  store i64 %later, ptr %p.epoch
+  ret void
+next:
+  %lane1 = add i32 %lane, 1
+  %more = icmp ult i32 %lane1, %width
+  br i1 %more, label %lanes, label %out
+out:
+  ret void
+}}
+"""
+
 # A new block: its shared memory is uninitialised again, and whatever came before is ordered before it.
 _BLOCK = f"""
 define void @san_block(ptr %ctx) noinline {{
@@ -539,6 +570,7 @@ TEXT = (
     + _CHECK
     + _ACCESS
     + _GRANTED
+    + _ACQUIRE
     + _BLOCK
 )
 ENTRIES = (
@@ -554,5 +586,6 @@ ENTRIES = (
     "san_atomic",
     "san_granted",
     "san_granted_strong",
+    "san_acquire",
     "san_block",
 )

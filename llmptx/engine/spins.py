@@ -17,6 +17,7 @@ from llmptx.ptx.ast import Int, Reg
 
 # Atomics that change nothing where this operand is 0.
 _READING = ("add", "or", "xor")
+_TAKING = ("cas", "exch")
 _WRITING = ("st", "atom", "red")
 _PRIVATE = ("param", "const", "local")
 _UNSTEADY = (*WARP_OPS, "ld", "atom", "mbarrier", "call")
@@ -77,8 +78,8 @@ class _Loop:
             return False
         if ins.opcode == "ld":
             return self.quiet
-        op = ins.matched.modifiers.get("op")
-        return op in ("cas", "exch") or (op in _READING and self._zero(ins))
+        ops = set(ins.matched.instruction.modifiers)
+        return not ops.isdisjoint(_TAKING) or (not ops.isdisjoint(_READING) and self._zero(ins))
 
     def _steady(self, register: str, trail: frozenset[str]) -> bool:
         """Whether it is the same in every turn."""

@@ -191,6 +191,27 @@ def test_one_byte_that_was_never_written_is_enough(way: Any) -> None:
     assert (found.kind, found.line) == ("uninitialized-read", line_of(body, "ld.global.u32"))
 
 
+def test_a_debug_build_copies_objects_with_their_padding() -> None:
+    body = """
+    .local .align 4 .b8 mine[8];
+    mov.u64 %a, mine;
+    st.local.u8 [%a], %tid;
+    ld.local.u32 %r0, [%a];
+    st.local.u32 [%a+4], %r0;
+    ld.local.u8 %r1, [%a+4];
+    st.global.u32 [%place], %r1;
+    """
+    found = only_finding(body, numbers(64), 64, way=(32, True))
+    assert (found.kind, found.line) == ("uninitialized-read", line_of(body, "%r0, [%a]"))
+    text = kernel(body).replace(".target sm_80", ".target sm_80, debug")
+    buffers = (Buffer("in", "uint32", 64, "input", numbers(64)), Buffer("out", "uint32", 64, "output"))
+    launch = Launch("k", (1, 1, 1), (64, 1, 1), ("in", "out"))
+    for width in (32, 1):
+        outcome = run_job(Job(text, (launch,), buffers, check=True, width=width))  # type: ignore[arg-type]
+        assert outcome.status == "ok", outcome.findings
+        np.testing.assert_array_equal(outcome.buffers["out"], np.arange(64))
+
+
 # races in shared memory
 
 HEAD = """
@@ -329,6 +350,40 @@ def test_atomics_volatile_accesses_and_equal_stores_do_not_race(way: Any) -> Non
     quiet(racing(4, *start, "st.volatile.shared.u32 [%r1], %tid;", "ld.volatile.shared.u32 %r4, [%r1];"), way)
     quiet(racing(4, "mov.u32 %r4, 0;", "st.shared.u32 [%r1], 42;"), way)
     quiet(racing(4, "mov.u32 %r4, 0;", "st.shared.u32 [%r1], 42;", BARRIER, "ld.shared.u32 %r4, [%r1];"), way)
+
+
+HANDED_ON = """
+mov.u32 %r1, buffer;
+mad.lo.u32 %r2, %tid, 4, %r1;
+setp.eq.u32 %p0, %tid, 0;
+@%p0 st.shared.u32 [%r1+256], 0;
+bar.sync 0;
+setp.ge.u32 %p1, %tid, 32;
+@%p1 bra TAKE;
+st.shared.u32 [%r2], %tid;
+bar.warp.sync 0xffffffff;
+@%p0 atom.HAND.cta.shared.or.b32 %r4, [%r1+256], 1;
+bra DONE;
+TAKE:
+ld.TAKEN.cta.shared.u32 %r4, [%r1+256];
+setp.eq.u32 %p2, %r4, 0;
+@%p2 bra TAKE;
+ld.shared.u32 %r4, [%r2+-128];
+st.global.u32 [%place], %r4;
+DONE:
+"""
+
+
+@checked
+def test_warps_that_hand_on_by_flags_in_shared_memory_are_ordered_where_they_acquire(way: Any) -> None:
+    options: Any = {"shared": "buffer[260]", "way": way}
+    for hand in ("acq_rel", "release"):
+        body = HANDED_ON.replace("HAND", hand).replace("TAKEN", "acquire")
+        got = answer(body, numbers(64), 64, **options)
+        np.testing.assert_array_equal(got[32:], np.arange(32))
+    relaxed = HANDED_ON.replace("HAND", "relaxed").replace("TAKEN", "relaxed")
+    found = only_finding(relaxed, numbers(64), 64, **options)
+    assert (found.kind, found.line) == ("data-race", line_of(relaxed, "[%r2+-128]"))
 
 
 DOUBLE = """
