@@ -190,16 +190,20 @@ def test_threads_of_a_warp_exchange_what_the_reference_says(opcode: str, width: 
 # atomics: one warp, whose lanes go in turn
 
 
+# Vectors, halves and 128 bits have tests of their own, and a cache policy changes nothing.
+ELSEWHERE = (".vec", ".noftz", "cache_hint")
+
+
 def atomics() -> list[tuple[Form, str]]:
     found = []
     for form in forms():
-        if form.opcode in ("atom", "red"):
+        if form.opcode in ("atom", "red") and not any(name in form.pattern for name in ELSEWHERE):
             seen = set()
             for suffix in modifiers(form.pattern, cap=200):
                 parts = suffix.split(".")
                 shared = any(p.startswith("shared") for p in parts)
                 operation = (*parts[-2:], shared)
-                if operation not in seen and "cluster" not in suffix:
+                if operation not in seen and "cluster" not in suffix and ".b128" not in suffix:
                     seen.add(operation)
                     found.append((form, suffix))
     return found
