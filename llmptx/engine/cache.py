@@ -28,6 +28,7 @@ from typing import Any
 
 from llmptx.engine.library import LIBRARY
 from llmptx.engine.lower import Lowered
+from llmptx.engine.unset import Origin
 
 SETTING = "LLMPTX_CACHE"
 MAGIC = b"llmptx/code/1\n"
@@ -195,6 +196,8 @@ def _packed(kept: Kept) -> bytes | None:
         "synchronises": lowered.synchronises,
         "symbols": lowered.symbols,
         "waits": [[number, what, pc] for number, (what, pc) in lowered.waits.items()],
+        "origins": [[pc, [[o.pc, o.register] for o in found]] for pc, found in lowered.origins.items()],
+        "homes": [[pc, sorted(offsets)] for pc, offsets in lowered.homes.items()],
     }
     head = json.dumps(about).encode()
     return len(head).to_bytes(4, "little") + head + kept.code
@@ -212,5 +215,7 @@ def _unpacked(payload: bytes) -> Kept:
         about["synchronises"],
         about["symbols"],
         {number: (tuple(what), pc) for number, what, pc in about["waits"]},
+        origins={pc: tuple(Origin(*each) for each in found) for pc, found in about["origins"]},
+        homes={pc: frozenset(offsets) for pc, offsets in about["homes"]},
     )
     return Kept(lowered, about["why"], payload[4 + size :])

@@ -92,7 +92,9 @@ FINDING_KINDS = {
     8: "invalid-shuffle",
     9: "division-by-zero",
 }
-UNSET, SUSPECT, DIVISION = 7, 8, 9
+# 10: shared or local memory that was left unwritten, as what was stored there hangs on nothing.
+UNSET, SUSPECT, DIVISION, LEFT = 7, 8, 9, 10
+UNWRITTEN = 3
 # Operands and results of one operation: the most are a matrix product's.
 MAIL_WORDS = 40
 # Copies in flight that a thread's ring has room for, and the ring's words.

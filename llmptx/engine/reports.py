@@ -151,6 +151,9 @@ class Reports:
         rows = self._first_rows()
         suspects = {row.pc: row for row in rows if row.kind == context.SUSPECT}
         found = [self._report(row, suspects) for row in rows if row.kind < context.SUSPECT]
+        read = {self.named(row.address)[0] for row in rows if row.kind == context.UNWRITTEN}
+        left = (row for row in rows if row.kind == context.LEFT and self.named(row.address)[0] in read)
+        found += [self._unset(row, suspects) for row in left]
         seen: set[tuple[str, int]] = set()
         kept = []
         for finding in found:

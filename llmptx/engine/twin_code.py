@@ -5,7 +5,7 @@ Needs @san_report.
 
 from __future__ import annotations
 
-from llmptx.engine.context import DIVISION, SUSPECT, UNSET
+from llmptx.engine.context import DIVISION, LEFT, SUSPECT, UNSET
 from llmptx.engine.races import word
 
 # lanes: at least one. The lowest of them is named.
@@ -64,6 +64,8 @@ report:
   call void @san_report(ptr %ctx, i64 {UNSET}, i32 %pc, i32 %thread, i64 %a, i32 %size, i64 0)
   br label %next
 forget:
+  %who = add i32 %first, %lane
+  call void @san_report(ptr %ctx, i64 {LEFT}, i32 %pc, i32 %who, i64 %a, i32 %size, i64 0)
   %rel = sub i64 %a, %arena
   %sh = add i64 %shadow, %rel
   br label %bytes

@@ -19,7 +19,7 @@ from typing import Any
 
 from llmptx.engine.blocks import Block, Branch, Flow, Switch, Sync, defs, end_uses, slot_names, slot_of, uses
 from llmptx.engine.emit import Value
-from llmptx.engine.flow import dominators, liveness
+from llmptx.engine.flow import liveness
 from llmptx.engine.program import TWIN, Ins, Slot, registers_of
 from llmptx.engine.webs import renamed
 from llmptx.isa.form import Form, Matched, Modifiers, OperandSpec
@@ -140,11 +140,8 @@ class _Follow:
     def rewrite(self) -> None:
         registers = self.program.registers
         registers |= {name + TWIN: registers[name] for name in self.origins}
-        over = dominators(self.flow)
         self.meeting = {
-            block.index
-            for block, ins in self._everything()
-            if ins.opcode == "shfl" and self._meets(block, over)
+            block.index for block, ins in self._everything() if ins.opcode == "shfl" and self._meets(block)
         }
         for block in self.flow.blocks:
             body = [made for ins in block.body for made in self._instruction(block, ins)]
@@ -153,10 +150,23 @@ class _Follow:
             block.body = body + self._end(block)
         liveness(self.flow)
 
-    def _meets(self, block: Block, over: dict[int, int]) -> bool:
-        """Whether lanes that are not here may come to another shuffle and be answered by this one."""
+    def _meets(self, block: Block) -> bool:
+        """Whether lanes that are not here may be at another shuffle, on a way beside this one."""
         others = {b.index for b, ins in self._everything() if ins.opcode == "shfl"} - {block.index}
-        return any(not over[o] >> block.index & 1 and not over[block.index] >> o & 1 for o in others)
+        after = self._after(block.index)
+        return any(o not in after and block.index not in self._after(o) for o in others)
+
+    def _after(self, index: int) -> set[int]:
+        """Blocks that are reached from one without going back in a loop."""
+        position = {b: i for i, b in enumerate(self.flow.order)}
+        found: set[int] = set()
+        waiting = [index]
+        while waiting:
+            at = waiting.pop()
+            ahead = {s for s in self.flow.blocks[at].successors if position[s] > position[at]}
+            waiting += ahead - found
+            found |= ahead
+        return found
 
     def _instruction(self, block: Block, ins: Ins) -> Iterator[Ins]:
         read = sorted(n for n in uses(self.program, ins) if n in self.origins)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from llmptx.engine import Compiled, Place, Session, cache, compile_entry, machine
 from llmptx.engine.cache import Cache, Kept
 from llmptx.engine.lower import Lowered
+from llmptx.engine.unset import Origin
 from llmptx.ptx import parse
 
 BLOCK = (64, 1, 1)
@@ -78,11 +79,14 @@ def reverse(barrier: str = "0", offset: int = 0) -> str:
     return REVERSE.replace("BARRIER", barrier).replace("OFFSET", str(offset))
 
 
+UNSET = reverse().replace("ex2.approx.f32 %f1, %f0;", "add.f32 %f1, %f0, %f1;")
+
+
 def compiled(text: str, kept: Cache | None, **how: Any) -> Compiled:
     return compile_entry(parse(text), "k", BLOCK, cache=kept, **how)
 
 
-def results(kernel: Compiled, check: bool) -> tuple[NDArray[np.uint8], list[tuple[str, int | None]]]:
+def results(kernel: Compiled, check: bool) -> tuple[NDArray[np.uint8], list[tuple[str, str]]]:
     """The bytes of `out`, and what was found where."""
     data = np.random.default_rng(5).standard_normal(64, np.float32).view(np.uint8)
     with Session([(kernel, 0)], [Place("in", 256), Place("out", 256)], check=check) as session:
@@ -91,13 +95,19 @@ def results(kernel: Compiled, check: bool) -> tuple[NDArray[np.uint8], list[tupl
         for area in (source, out):
             session.arena.mark(area, 3)
         found = session.launch(0, (1, 1, 1), [source.start, out.start])
-        return session.arena.bytes(out).copy(), [(f.kind, f.line) for f in found]
+        return session.arena.bytes(out).copy(), [(f.kind, f.message) for f in found]
 
 
 @pytest.mark.parametrize(
     ("text", "check"),
-    [(reverse(), False), (reverse(), True), (reverse(offset=64), True), (reverse("%r3, 64"), False)],
-    ids=["plain", "checked", "past the end", "one thread at a time"],
+    [
+        (reverse(), False),
+        (reverse(), True),
+        (reverse(offset=64), True),
+        (UNSET, True),
+        (reverse("%r3, 64"), False),
+    ],
+    ids=["plain", "checked", "past the end", "unset", "one thread at a time"],
 )
 def test_a_kept_entry_gives_the_same_bits_and_findings(text: str, check: bool, tmp_path: Path) -> None:
     made = results(compiled(text, Cache(tmp_path), check=check), check)
@@ -127,7 +137,10 @@ def test_memory_is_bounded() -> None:
 
 
 def entry(code: bytes) -> Kept:
-    return Kept(Lowered("", {}, 32, 64, False, True, ["x"], {1: (("bar", True), 7)}), "why", code)
+    waits = {1: (("bar", True), 7)}
+    lowered = Lowered("", {}, 32, 64, False, True, ["x"], waits)
+    lowered.origins, lowered.homes = {3: (Origin(2, "%r1"), Origin(4, ""))}, {4: frozenset({0, 8})}
+    return Kept(lowered, "why", code)
 
 
 def test_a_file_says_all_that_was_put(tmp_path: Path) -> None:

@@ -567,3 +567,56 @@ def test_a_kernel_without_parameters_is_checked_as_well() -> None:
     text = f"{HEADER}.visible .entry k() {{ {body} }}"
     outcome = run_job(Job(text, (Launch("k", (1, 1, 1), (32, 1, 1), ()),), (), check=True))
     assert [(f.kind, f.line) for f in outcome.findings] == [("uninitialized-read", 5)]
+
+
+# barriers with numbers, counts and results
+
+
+@checked
+@pytest.mark.parametrize(
+    "meeting",
+    [
+        "bar.sync 3, 64;",
+        "bar.red.popc.u32 %r5, 2, %p1;",
+        "bar.red.and.pred %p2, 2, 64, %p1;",
+        "barrier.red.or.pred %p2, 2, 64, %p1;",
+        "@%p0 bar.arrive 5, 64;\n@!%p0 bar.sync 5, 64;",
+    ],
+)
+def test_what_a_counted_barrier_separates_is_no_race(meeting: str, way: Any) -> None:
+    """Warp 0 writes and warp 1 reads, once it has waited."""
+    body = racing(
+        128,
+        "setp.lt.u32 %p0, %tid, 32;",
+        "setp.lt.u32 %p1, %tid, 40;",
+        "mov.u32 %r4, 0;",
+        "@%p0 st.shared.u32 [%r2], %tid;",
+        meeting,
+        "@!%p0 ld.shared.u32 %r4, [%r3];",
+    )
+    for seed in (None, 1, 2):
+        outcome = run(body, numbers(64), 64, way=way, shared="buffer[256]", seed=seed)
+        assert outcome.status == "ok", outcome.findings
+        assert outcome.buffers["out"].tolist() == [0] * 32 + list(range(32))
+
+
+@checked
+def test_who_only_arrives_is_not_ordered_after_the_others(way: Any) -> None:
+    """The warp that waited writes; the one that only arrived reads without waiting."""
+    body = racing(
+        128,
+        "setp.lt.u32 %p0, %tid, 32;",
+        "st.shared.u32 [%r2], %tid;",
+        "bar.sync 0;",
+        "@!%p0 bar.sync 5, 64;",
+        "@!%p0 st.shared.u32 [%r3], %r1;",
+        "@%p0 bar.arrive 5, 64;",
+        "@%p0 ld.shared.u32 %r4, [%r2];",
+        "mov.u32 %r4, 0;",
+    )
+    write = line_of(body, "@!%p0 st.shared")
+    for seed in (None, 1, 2):
+        found = races(body, way, seed=seed)
+        assert write in found
+        assert found.keys() <= {write, line_of(body, "@%p0 ld.shared")}
+        assert "accesses them too" in found[write].message

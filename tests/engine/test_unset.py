@@ -92,8 +92,12 @@ def test_shared_memory_that_took_it_counts_as_unwritten(way: Any) -> None:
     """
     answer(body, numbers(64), 64, way=way, shared="buffer[256]")
     body += "ld.shared.u32 %r2, [%r1];\nst.global.u32 [%place], %r2;"
-    found = only_finding(body, numbers(64), 64, way=way, shared="buffer[256]")
-    assert (found.kind, found.line) == ("uninitialized-read", line_of(body, "ld.shared"))
+    outcome = run(body, numbers(64), 64, way=way, shared="buffer[256]")
+    read, left = line_of(body, "ld.shared"), line_of(body, "st.shared")
+    assert [(f.kind, f.line) for f in outcome.findings] == [
+        ("uninitialized-read", read),
+        ("unset-register", left),
+    ]
 
 
 QUIET = [

@@ -40,12 +40,17 @@ KERNEL divide_u64(const u64 *a, const u64 *b, u64 *out, int n)
 
 template <typename T> __device__ T rooted(T a, T b, T c) { return sqrt(a < 0 ? -a : a) / b + c * a - b; }
 
+// In elements, how far the next buffer is from one of a page: an index so wrong finds memory.
+const int PAST = (4096 + (1 << 20)) / 4;
+
 KERNEL rooted_f32(const float *a, const float *b, const float *c, float *out, int n)
 {
     int i = global_index();
     if (FAULT == 1 ? i <= n : FAULT == 6 ? i < n - 1 : i < n)
         out[FAULT == 2 ? i + 1 : i] =  // fault 2: out-of-bounds
-            rooted(a[i], b[i], c[i]);  // fault 1: out-of-bounds
+            rooted(a[i + (FAULT == 8 ? PAST : 0)], b[i], c[i]);  // fault 1, 8: out-of-bounds
+    if (FAULT == 7 && i == 0)
+        asm volatile("{ .reg .f32 z; add.f32 z, z, z; st.f32 [%0], z; }" ::"l"(out));  // fault 7: unset-register
     if (FAULT == 3 && i == 0) const_cast<float *>(b)[n / 2] = 1;  // fault 3: input-modified
 }
 

@@ -47,7 +47,7 @@ KERNEL sum_shuffle(const float *in, float *out, int n)
     __shared__ float part[32];
     float x = 0;
     for (int i = global_index(); i < n; i += gridDim.x * blockDim.x) x += in[i];
-    x = warp_sum(x);
+    if (FAULT != 11 || threadIdx.x < 20) x = warp_sum(x);  // fault 11: invalid-shuffle
     if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;  // fault 8: data-race
     if (FAULT != 8) __syncthreads();
     if (threadIdx.x < 32) {
