@@ -22,6 +22,7 @@ from . import (
     stencil,
     tensor,
     together,
+    written,
 )
 from .compiler import compiled, marks, source_lines
 from .launches import Kernel, launched
@@ -126,3 +127,16 @@ def test_every_mark_is_tried() -> None:
     files = {kernel.file for kernel, _, _ in FAULTS}
     tried = {(kernel.file, number) for kernel, number, _ in FAULTS}
     assert tried == {(file, number) for file in files for number in marks(file)}
+
+
+@pytest.mark.parametrize(
+    "slip", written.SLIPS, ids=[f"{s.kernel.name}-slip-{n}" for n, s in enumerate(written.SLIPS, 1)]
+)
+def test_a_slip_in_written_ptx_is_found_where_it_is(slip: written.Slip) -> None:
+    ptx = compiled(slip.kernel.file)
+    assert slip.old in ptx
+    ptx = ptx.replace(slip.old, slip.new, 1)
+    outcome = launched(ptx, slip.kernel(*slip.kernel.shapes[0]), check=True, budget=BUDGET)
+    lines = {n for n, line in enumerate(ptx.splitlines(), 1) if any(piece in line for piece in slip.lines)}
+    found = {(f.kind, f.line) for f in outcome.findings}
+    assert any(kind in slip.kinds and line in lines for kind, line in found), found

@@ -25,6 +25,7 @@ from . import (  # noqa: F401  each registers its kernels
     tensor,
     texts,
     together,
+    written,
 )
 from .compiler import compiled
 from .launches import KERNELS, Kernel, check_right, job, launched
