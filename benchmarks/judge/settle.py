@@ -15,11 +15,13 @@ from benchmarks.judge.measure import EVERY, Journal, Outcome, Row
 from benchmarks.judge.tasks import Task
 from llmptx.ptx.normalize import candidate_hash
 from llmptx.ptx.parser import parse
+from llmptx.ptx.plan import parse_plan
 from llmptx.record import Tolerance
 from llmptx.routines.truth import quiet
 from llmptx.run.worker import Pool
 from llmptx.verify.compare import judge
 from llmptx.verify.cut import Cut, cut
+from llmptx.verify.depth import only_rounds_otherwise, within
 from llmptx.verify.equivalent import proved
 from llmptx.verify.exhaustive import DOUBT
 from llmptx.verify.inputs import Case
@@ -50,6 +52,9 @@ def settle(
         began = time.perf_counter()
         if proved(task.text, mutant.text):
             yield replace(row, outcome="proved", message="by z3", proof_seconds=_since(began))
+        elif (share := _within(task, mutant, pool)) is not None:
+            words = f"at most {share:.0%} of the depth the rule allows"
+            yield replace(row, outcome="within", message=words, proof_seconds=_since(began))
         else:
             open_.append((mutant, row))
     original = cut(parse(task.text))
@@ -67,6 +72,14 @@ def settle(
         for (_, row, _), settled in zip(batch, found, strict=True):
             if settled is not None:
                 yield replace(row, outcome=settled[0], message=settled[1], proof_seconds=round(spent, 4))
+
+
+def _within(task: Task, mutant: Mutant, pool: Pool) -> float | None:
+    """For a sum rounded otherwise: the greatest share of the rule's depth that its terms go through."""
+    module = parse(mutant.text)
+    if not only_rounds_otherwise(parse(task.text), module):
+        return None
+    return within(module, parse_plan(mutant.text), task.routine, task.signature, pool.run)
 
 
 def _since(began: float) -> float:

@@ -233,6 +233,10 @@ def _floating(instruction: Instruction, types: Sequence[Type], terms: Sequence[T
     opcode, type_ = instruction.opcode, types[-1]
     plain = set(instruction.modifiers) - {str(t) for t in types}
     exact = type_.kind == "f" and len(types) == 1 and type_.bits in _FRACTION
+    flushed = ("setp", "min", "max", "abs", "neg")
+    if exact and "ftz" in plain and opcode in flushed:
+        plain -= {"ftz"}
+        terms = [_flushed(term, type_.bits, z3) for term in terms]
     if exact and "ftz" not in plain:
         a: Term = terms[0]
         sign = z3.BitVecVal(1 << (type_.bits - 1), type_.bits)
@@ -278,6 +282,12 @@ def named(instruction: Instruction, width: int, terms: Sequence[Term]) -> Term:
     sorts = [z3.BitVecSort(term.size()) for term in terms]
     name = ".".join((instruction.opcode, *instruction.modifiers))
     return z3.Function(f"{name}/{len(terms)}", *sorts, z3.BitVecSort(width))(*terms)
+
+
+def _flushed(bits: Term, width: int, z3: Any) -> Term:
+    """A subnormal becomes the zero of its sign."""
+    sign = z3.BitVecVal(1 << (width - 1), width)
+    return z3.If(z3.ULT(bits & ~sign, 1 << _FRACTION[width]), bits & sign, bits)
 
 
 def is_nan(bits: Term, width: int) -> Term:

@@ -20,6 +20,10 @@ COUNTING = changed(
 )
 GROWING = changed(SUM, ("shr.u32 %r2, %r2, 1", "mul.lo.u32 %r2, %r2, 3"))
 
+ONES = """    mov.f32 %f2, %f1;
+    setp.gt.f32 %p, %f0, 0f3F800000;
+    @%p mov.f32 %f2, %f0;
+"""
 NAN_APART = """    mov.f32 %f2, 0f7FFFFFFF;
     setp.nan.f32 %p, %f0, %f1;
     @%p bra STORE;
@@ -84,6 +88,12 @@ OTHER:
         # what comes of NaN is NaN, and of a number of few digits nothing is rounded
         (ADD, "    add.rn.f32 %f2, %f0, %f1;\n", NAN_APART),
         (ROUNDED, "cvt.rn.f32.u32", "cvt.rp.f32.u32"),
+        # no subnormal is above one
+        (
+            changed(MAXIMUM, (MAX_LINE, ONES)),
+            "setp.gt.f32 %p, %f0, 0f3F800000",
+            "setp.gt.ftz.f32 %p, %f0, 0f3F800000",
+        ),
         # a branch before was not taken
         (SUM, "    mad.lo.u64 %rd9, %rd9, %rd3, %rd7;\n", "    mad.lo.s64 %rd9, %rd9, %rd3, %rd7;\n"),
     ],
@@ -115,6 +125,7 @@ def test_the_same_is_proved(text: str, old: str, new: str) -> None:
         (ADD, "    ld.param.u64 %rd5, [out];\n", ""),
         (MAXIMUM, "max.NaN.f32", "max.f32"),
         (MAXIMUM, "max.NaN.f32", "min.NaN.f32"),
+        (changed(MAXIMUM, (MAX_LINE, STEPS)), "setp.gt.f32", "setp.gt.ftz.f32"),
         (MAXIMUM, MAX_LINE, STEPS.replace("setp.neu", "setp.equ")),
         (MAXIMUM, MAX_LINE, STEPS.replace("@%p mov.f32 %f2, %f0;", "mov.f32 %f2, %f0;")),
         (ADD, "    add.rn.f32 %f2, %f0, %f1;\n", NAN_APART.replace("setp.nan", "setp.gt")),
