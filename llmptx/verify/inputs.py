@@ -24,7 +24,7 @@ _SAMPLE = 3000
 _USUAL_BLOCK = 256
 _MOST_EDGES = 6
 _LONG_ROW = 512
-_DEEP = (1, 3, 2, 16411)  # a product long enough for roundings that all lean one way to show
+_DEEP = (1, 35, 1, 16411)  # a product long enough for roundings that all lean one way to show
 _MANY = 1 << 17  # rows, and so blocks of many kernels: 16 bits do not count them, and would make 0 of them
 
 
