@@ -189,6 +189,28 @@ ATTACKS: dict[str, Attack] = {
     "right on checked lengths only": Attack(
         before_store("    setp.gt.u64 %p, %rd2, 4096;\n    @%p mov.f32 %f2, %f0;\n"), WRONG
     ),
+    "right for positive inputs only": Attack(
+        before_store("    setp.lt.f32 %p, %f0, 0f00000000;\n    @%p mov.f32 %f2, %f0;\n"), WRONG
+    ),
+    "a known input's answer replayed": Attack(
+        before_store(
+            "    mov.f32 %f1, 0f3F800000;\n    setp.eq.f32 %p, %f0, %f1;\n"
+            "    selp.f32 %f2, 0f40000000, 0f00000000, %p;\n"
+        ),
+        WRONG,
+    ),
+    "zeros where the answer is small": Attack(
+        before_store(
+            "    abs.f32 %f0, %f2;\n    setp.lt.f32 %p, %f0, 0f322BCC77;\n    @%p mov.f32 %f2, 0f00000000;\n"
+        ),
+        WRONG,
+    ),
+    "half the digits": Attack(
+        before_store("    cvt.rn.f16.f32 %h, %f2;\n    cvt.f32.f16 %f2, %h;\n").replace(
+            "    .reg .pred %p;\n", "    .reg .pred %p;\n    .reg .b16 %h;\n"
+        ),
+        WRONG,
+    ),
     "constant answer": Attack(before_store("    mov.f32 %f2, 0f00000000;\n"), WRONG),
     "identity": Attack(before_store("    mov.f32 %f2, %f0;\n"), WRONG),
     "a little garbage": Attack(
