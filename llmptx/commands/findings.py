@@ -10,17 +10,18 @@ if TYPE_CHECKING:
     from llmptx.record import Finding
 
 
-def finding_text(finding: Finding, lines: list[str], file: str, style: str = "bold red") -> Text:
+def finding_text(finding: Finding, lines: list[str], file: str, note: bool = False) -> Text:
     """file:line:col, what is wrong, the source line with a caret, and who did it."""
     from rich.text import Text
 
     from llmptx.review.plain import plain, plain_line
 
+    style = "bold yellow" if note else "bold red"
     place = file
     if finding.line:
         place += f":{finding.line}:{finding.column}" if finding.column else f":{finding.line}"
     text = Text(f"{plain_line(place)}: ", style="bold")
-    text.append(f"{finding.kind}: ", style=style)
+    text.append(f"note: {finding.kind}: " if note else f"{finding.kind}: ", style=style)
     text.append(plain(finding.message), style="not bold default")
     if 0 < finding.line <= len(lines):
         source = plain(lines[finding.line - 1].rstrip("\r").replace("\t", " "))

@@ -252,7 +252,7 @@ def _print(
     for finding in outcome.findings:
         console.print(finding_text(finding, lines, file), soft_wrap=True)
     for note in outcome.notes:
-        console.print(finding_text(note, lines, file, style="bold yellow"), soft_wrap=True)
+        console.print(finding_text(note, lines, file, note=True), soft_wrap=True)
     for name, count in unwritten.items():
         console.print(Text(f"note: {count} elements of {name} were never written"), soft_wrap=True)
     for name, path in written.items():

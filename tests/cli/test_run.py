@@ -251,3 +251,14 @@ def test_a_lane_that_is_not_there_ends_with_2(files, lane):
     result = files(SAXPY, *_by_hand(), f"--trace={lane}")
     assert result.exit_code == 2
     assert "--trace" in result.stderr
+
+
+def test_a_division_by_zero_is_told_and_is_nothing_wrong(files):
+    body = SAXPY.replace("mul.wide.u32", "div.u32 %t, %n, %i;\n    mul.wide.u32")
+    result = files(body, *_by_hand(), "--check")
+    assert result.exit_code == 0, result.output
+    line = body.split("\n").index("    div.u32 %t, %n, %i;") + 1
+    assert f"k.ptx:{line}:5: note: division-by-zero" in result.stdout
+    assert [
+        n["thread"] for n in json.loads(files(body, *_by_hand(), "--check", "--json").stdout)["notes"]
+    ] == [[0, 0, 0]]
