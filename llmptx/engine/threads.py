@@ -255,6 +255,12 @@ class Scheduler:
         for number, groups in parts.items():
             threads = np.concatenate([there for _, there in groups])
             count = int(self.mail[threads[0], 1]) & M32
+            if (self.mail[threads, 1] & M32 != count).any():
+                odd = int(threads[np.argmax(self.mail[threads, 1] & M32 != count)])
+                text = (
+                    f"threads {threads[0]} and {odd} wait at barrier {number} for different counts of threads"
+                )
+                return "barrier-divergence", text, waits[groups[0][0]][1], int(threads[0])
             wanted = self.threads - ended if count == EVERYBODY else count
             over = threads.size + self.arrived.get(number, 0) - wanted
             if over >= 0:

@@ -34,6 +34,16 @@ OPS = {
     "max.u32": max,
     "shl.b32": lambda a, b: a << b if b < 32 else 0,
     "shr.u32": lambda a, b: a >> b if b < 32 else 0,
+    "shr.s32": lambda a, b: _signed(a) >> min(b, 31),
+    "mul.hi.u32": lambda a, b: a * b >> 32,
+    "mul.hi.s32": lambda a, b: _signed(a) * _signed(b) >> 32,
+    "min.s32": lambda a, b: min(_signed(a), _signed(b)),
+    "max.s32": lambda a, b: max(_signed(a), _signed(b)),
+    "add.sat.s32": lambda a, b: _saturated(_signed(a) + _signed(b)),
+    "sub.sat.s32": lambda a, b: _saturated(_signed(a) - _signed(b)),
+    "mul24.lo.u32": lambda a, b: (a & 0xFFFFFF) * (b & 0xFFFFFF),
+    "bmsk.wrap.b32": lambda a, b: (1 << (b & 31)) - 1 << (a & 31),
+    "set.lt.u32.s32": lambda a, b: -(_signed(a) < _signed(b)),
 }
 COMPARES = {
     "lt": lambda a, b: a < b,
@@ -490,6 +500,10 @@ class State:
 
 def _signed(a: int) -> int:
     return a - (1 << 32) if a >> 31 else a
+
+
+def _saturated(a: int) -> int:
+    return max(-(1 << 31), min((1 << 31) - 1, a))
 
 
 Step = Generator[Exchange, int, "str | tuple[int, bool] | None"]

@@ -551,6 +551,26 @@ def test_uniform_branches_around_barriers_are_none() -> None:
             np.testing.assert_array_equal(answer(body, data, 64, way=way), np.arange(64))
 
 
+TWO_COUNTS = """
+setp.lt.u32 %p0, %tid, 32;
+@%p0 bra FIRST;
+bar.sync 1, 64;
+bra END;
+FIRST:
+bar.sync 1, 32;
+END:
+st.global.u32 [%place], %tid;
+"""
+
+
+@way_of
+def test_one_barrier_with_two_counts_of_threads_is_divergent(way: Any) -> None:
+    found = only_finding(TWO_COUNTS, np.zeros(64, np.uint32), 64, way=way)
+    assert found.kind == "barrier-divergence"
+    assert found.line in (line_of(TWO_COUNTS, "bar.sync 1, 64"), line_of(TWO_COUNTS, "bar.sync 1, 32"))
+    assert "different counts" in found.message
+
+
 # shared memory of the system
 
 RESERVED = """
