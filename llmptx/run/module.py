@@ -40,7 +40,11 @@ class SanitizerError(RuntimeError):
 
 
 class Module:
-    """A PTX text. Raises PtxError with file, line, column, source line and caret."""
+    """A PTX text. Raises PtxError with file, line, column, source line and caret.
+
+    Machine code is kept for the next process in `$LLMPTX_CACHE`, or where the system keeps caches; set to
+    nothing, in memory only.
+    """
 
     def __init__(self, ptx: str, file: str = "<ptx>") -> None:
         if not isinstance(ptx, str):
