@@ -5,6 +5,7 @@ Knows records, not how they came about; nothing here runs or judges a candidate.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -31,9 +32,13 @@ class Corpus:
         """
         with appending(self.path) as file:
             self._catch_up()
-            if record.hash in self._known:
+            known = record.hash
+            if known in self._known:
                 return False
             write_line(file, record.to_json())
+            self._known.add(known)
+            self._offset = os.fstat(file).st_size  # alone with the file: what was added is our line
+            self._number += 1
             return True
 
     def scan(self) -> Iterator[Record | Problem]:

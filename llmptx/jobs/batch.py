@@ -130,8 +130,7 @@ def _take(
         ledger.lose(key)
         found.failed += 1
         return
-    ledger.received(key, completion)
-    ledger.settle(key)
+    ledger.arrived(key, completion)
     found.answered += 1
 
 

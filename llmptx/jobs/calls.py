@@ -252,8 +252,7 @@ class Caller:
                 billed = not isinstance(error, EndpointError) or error.maybe_billed
                 (self.ledger.lose if billed else self.ledger.release)(call.key)
                 raise
-            self.ledger.received(call.key, completion)
-            self.ledger.settle(call.key)
+            self.ledger.arrived(call.key, completion)
             self.lane.grow()
             return completion
         finally:

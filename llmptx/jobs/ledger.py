@@ -65,7 +65,7 @@ class Ledger:
         Raises BudgetSpentError where less than that is left of the job's budget, and UnknownOutcomeError for
         a call whose outcome a crash has hidden; with `resend` that one counts as lost, and this is another.
         """
-        with self._store.transaction() as db:
+        with self._store.transaction(paid=False) as db:  # nothing has left yet
             row = db.execute("SELECT * FROM calls WHERE key = ?", (call.key,)).fetchone()
             if row is not None and row["state"] == "unknown":
                 if not resend:
@@ -101,6 +101,14 @@ class Ledger:
             row = _row(db, key)
             cost = completion_of(row["reply"]).usage.cost
             _set(db, key, "settled", cost=(row["reserved"] or None) if cost is None else cost)
+
+    def arrived(self, key: str, completion: Completion) -> None:
+        """`received` and `settle` at once."""
+        cost = completion.usage.cost
+        with self._store.transaction() as db:
+            held = _row(db, key)["reserved"] or None
+            reply = canonical(dataclasses.asdict(completion))
+            _set(db, key, "settled", reply=reply, cost=held if cost is None else cost)
 
     def release(self, key: str) -> None:
         """Nothing was billed, nothing is held any more."""

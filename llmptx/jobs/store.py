@@ -152,9 +152,14 @@ class Store:
                 _unlock(self.path)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Everything done inside is on disk when it ends, or none of it is."""
+    def transaction(self, *, paid: bool = True) -> Iterator[sqlite3.Connection]:
+        """Everything done inside is on disk when it ends, or none of it is.
+
+        paid  left False for what costs nothing to have again: a process that is killed loses none of it, a
+              power cut may, and the disk is not waited for
+        """
         with self._mutex:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if paid else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -202,13 +207,13 @@ class Store:
 
     def begin(self, job: int, position: int, strategy: str) -> None:
         """The item is worked on with that strategy, from now on and after any resume."""
-        with self.transaction() as db:
+        with self.transaction(paid=False) as db:
             db.execute(
                 "UPDATE items SET strategy = ? WHERE job = ? AND position = ?", (strategy, job, position)
             )
 
     def finish(self, job: int, position: int, state: State, result: ItemResult) -> None:
-        with self.transaction() as db:
+        with self.transaction(paid=False) as db:
             db.execute(
                 "UPDATE items SET state = ?, result = ? WHERE job = ? AND position = ?",
                 (state, canonical(dataclasses.asdict(result)), job, position),
@@ -273,7 +278,7 @@ class Store:
     def keep_verdict(self, key: str, verdict: Verdict) -> None:
         v = verdict
         row = (key, v.candidate, v.spec, v.judge, v.engine, v.level, v.to_json())
-        with self.transaction() as db:
+        with self.transaction(paid=False) as db:
             db.execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def _prepare(self, readonly: bool) -> None:
