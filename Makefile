@@ -31,10 +31,9 @@ check: $(VENV)/dev
 docs: $(VENV)/dev
 	$(BIN)/python -m llmptx.isa.page > docs/isa.md
 
-## bench: speed against numpy, in the same run; compile times by phase
+## bench: the engine's speed beside numpy, C, its checked mode and one core, and compile times, in one run
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/compile.py
 
 ## exhaustive: every float32 through five kernels, and through numpy's own functions as a control; minutes
 exhaustive: $(VENV)/dev

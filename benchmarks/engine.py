@@ -13,18 +13,14 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 
 import numpy as np
+from compile import compile_times
 from rich.console import Console
 from rich.table import Table
 from speed import loops
 from speed.cases import Case, cases, elementwise
-from speed.kernel import HERE
 from speed.timing import Row, best, geometric_mean
-
-from llmptx.engine import compile_entry
-from llmptx.ptx import parse
 
 # Milliseconds at 2**20 float32 (matmul: 128 rows) on a machine like this one, measured once and stated to us:
 # gpuocelot's emulator, its LLVM back end, a loop in C.
@@ -36,6 +32,7 @@ OCELOT = {
 }
 AGAINST_C = ("block_sum", "block_max", "block_scan", "shuffle_scan", "matmul_tiled", "stencil")
 CHECKED = ("saxpy", "expf_each", "block_sum", "block_max", "block_scan", "matmul", "stencil", "block_sort")
+PHASES = ("parse", "flatten", "flow", "lower", "code", "load")
 SCALING = {"expf_each": True, "sinf_each": True, "matmul_tiled": True, "saxpy": False}
 
 
@@ -98,30 +95,12 @@ def checked(found: dict[str, Case], repeats: int) -> Section:
 
 
 def compiling(repeats: int) -> Section:
-    """Of kernels.ptx: one entry at a time, from text to machine code."""
-    text = (HERE / "kernels.ptx").read_text()
-    head, *entries = text.split(".visible .entry ")
     rows = []
-    for entry in entries:
-        name = entry.partition("(")[0]
-        alone = f"{head}.visible .entry {entry}"
-        ms: dict[str, list[float]] = {"parse": [], "compile": [], "compile checked": []}
-        for _ in range(max(3, repeats // 10)):
-            start = time.process_time()
-            tree = parse(alone)
-            ms["parse"].append(time.process_time() - start)
-            for check in (False, True):
-                start = time.process_time()
-                compile_entry(tree, name, (32, 8, 1), check=check)
-                ms["compile checked" if check else "compile"].append(time.process_time() - start)
-        least = {phase: min(times) * 1e3 for phase, times in ms.items()}
-        rows.append(Row(name, least, least["parse"] + least["compile"]))
-    small = median(row.ratio for row in rows if row.ratio)
-    return Section(
-        "compile",
-        "ms of one core from text to machine code, fast mode",
-        [*rows, Row("median", {}, small, 30.0)],
-    )
+    for times in compile_times(max(3, repeats // 8)):
+        phases = {phase: getattr(times, phase) for phase in PHASES}
+        kept = {} if times.kept is None else {"from the cache": times.kept}
+        rows.append(Row(f"{times.kernel} {times.mode}", phases | kept, times.total, times.target))
+    return Section("compile", "ms of one core in all, by phase; small kernels have a target", rows)
 
 
 def scaling(found: dict[str, Case], repeats: int) -> Section:
