@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from llvmlite import ir
 
-from llmptx.engine import constants, nans
+from llmptx.engine import constants, counted, nans
 from llmptx.engine.constants import vector_type
 from llmptx.engine.rounding import directed_text
 from llmptx.ptx.types import PRED, Type
@@ -298,7 +298,7 @@ class Emit:
             x, y = a.const ^ shift, b.const ^ shift
             return self.const(PRED, int(getattr(operator, op if op in ("eq", "ne") else op[1:])(x, y)))
         compare = self.b.icmp_signed if op[0] == "s" else self.b.icmp_unsigned
-        return self.each(PRED, lambda x, y: compare(sign, x, y), a, b)
+        return counted.compared(self, op, a, b) or self.each(PRED, lambda x, y: compare(sign, x, y), a, b)
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:
         nan = nans.both(a.nan, b.nan)
