@@ -27,7 +27,7 @@ from llmptx.ptx.ast import Addr, Guard, Instruction, Int, Operand, Pair, Reg, Si
 from llmptx.ptx.types import PRED, Type
 
 # Their results hang on their registers alone, and they may be done twice.
-_CHAPTERS = frozenset({"compare", "convert", "narrow", "floating", "half", "integer", "logic"})
+_CHAPTERS = frozenset({"compare", "convert", "narrow", "floating", "half", "integer", "logic", "video"})
 _PURE = frozenset({"mov", "prmt", "cvta", "isspacep"})
 _EVERY_LANE = (-1, 0xFFFFFFFF)
 _B32 = Type("b", 32)

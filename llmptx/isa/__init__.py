@@ -14,6 +14,7 @@ from llmptx.isa import (  # noqa: F401
     matrix,
     narrow,
     parallel,
+    video,
 )
 from llmptx.isa.form import match, table
 

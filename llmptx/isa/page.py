@@ -10,7 +10,7 @@ from llmptx.isa.form import Form
 
 CHAPTERS = (
     "integer", "extended", "floating", "half", "compare", "logic", "convert", "narrow", "data",
-    "asynchronous", "matrix", "parallel", "control",
+    "asynchronous", "matrix", "parallel", "control", "video",
 )  # fmt: skip
 
 _HEAD = """# The instructions
