@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import click
 
-from llmptx.commands.output import TOOLCHAIN, cell, json_option, print_json, stdout, table
+from llmptx.commands.output import ENDPOINT, TOOLCHAIN, cell, json_option, print_json, stdout, table
+
+REPLY = "reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,18 @@ class Fact:
 
 
 @click.command()
+@click.option("--model", default="", help="Ask this model for a word, and say what its endpoint does.")
+@click.option("--base-url", default="", help="The model's endpoint; default: its own.")
 @json_option
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
-    """What this machine has, and what each thing adds; exit 5 where one that is needed is missing."""
+def doctor(context: click.Context, model: str, base_url: str, as_json: bool) -> None:
+    """What this machine has, and what each thing adds; exit 5 where one that is needed is missing.
+
+    With --model one short request is sent, which may cost a fraction of a cent; exit 4 where it fails.
+    """
     facts = [*_engine(), _isolation(), *_toolchain(), *_gpu(), *_models()]
+    if model:
+        facts += _endpoint(model, base_url)
     if as_json:
         print_json(facts)
     else:
@@ -38,7 +47,9 @@ def doctor(context: click.Context, as_json: bool) -> None:
             mark, style = ("yes", "green") if fact.found else ("no", "red" if fact.needed else "yellow")
             listing.add_row(cell(mark, style), cell(fact.name), cell(fact.what), cell(fact.adds, "dim"))
         stdout().print(listing)
-    context.exit(TOOLCHAIN if any(fact.needed and not fact.found for fact in facts) else 0)
+    if any(fact.needed and not fact.found for fact in facts):
+        context.exit(TOOLCHAIN)
+    context.exit(ENDPOINT if any(fact.name == REPLY and not fact.found for fact in facts) else 0)
 
 
 def _engine() -> Iterator[Fact]:
@@ -106,3 +117,30 @@ def _models() -> Iterator[Fact]:
         key = f"${profile.key} is {'set' if has else 'not set'}"
         what = f"{', '.join(profile.models)} at {profile.base_url}; {key}"
         yield Fact(f"model {profile.name}", has, what, f"replies under {profile.terms} terms")
+
+
+def _endpoint(model: str, base_url: str) -> Iterator[Fact]:
+    """What one request to an endpoint shows. Raises UnknownModelError."""
+    from llmptx.llm.client import Client, Limits
+    from llmptx.llm.errors import EndpointError
+    from llmptx.record import Message
+
+    client = Client(model, base_url, limits=Limits(read=60, total=120, tokens=1024))
+    how = f"{client.profile.api}, {'streamed' if client.profile.stream else 'whole'}"
+    try:
+        reply = client.complete((Message("user", "Answer with one word: ready."),))
+    except EndpointError as error:
+        yield Fact(REPLY, False, f"{error.kind}: {error}", f"replies of {model}, {how}")
+        return
+    finally:
+        client.close()
+    usage = reply.usage
+    said = f"after {reply.seconds:.1f} s, from {reply.model}, finish reason {reply.finish!r}"
+    yield Fact(REPLY, True, said, f"replies of {model}, {how}")
+    stated = usage.input_tokens > 0 and usage.output_tokens > 0
+    tokens = f"{usage.input_tokens} tokens in, {usage.output_tokens} out" if stated else "not stated"
+    yield Fact("usage", stated, tokens, "a budget is charged what a call costs, not the most it can cost")
+    cost = "not known: give --price" if usage.cost is None else f"${usage.cost:.6f}"
+    yield Fact("cost", usage.cost is not None, cost, "budgets")
+    thought = reply.reasoning_kind
+    yield Fact("reasoning", thought != "none", thought, "is kept with the reply, and told by its kind")

@@ -157,7 +157,7 @@ def exit_code(error: Exception) -> int | None:
     from llmptx.export.files import ExportError
     from llmptx.jobs.errors import BudgetSpentError, JobError, StoreError
     from llmptx.llm.errors import EndpointError
-    from llmptx.llm.profiles import ProfileError
+    from llmptx.llm.profiles import ProfileError, UnknownModelError
     from llmptx.llm.prompt import TemplateError
     from llmptx.ptx.errors import PtxError
     from llmptx.review import PolicyError, ReviewError
@@ -177,6 +177,7 @@ def exit_code(error: Exception) -> int | None:
         ExportError,
         TemplateError,
         ProfileError,
+        UnknownModelError,
         LevelError,
         CertificateError,
         ArgumentError,
