@@ -84,7 +84,61 @@ def compiled() -> Iterator[Source]:
         for name, expression in table.items():
             turn += 1
             yield _elementwise(name, dtype, expression, _BLOCKS[turn % len(_BLOCKS)])
+        for name in ("add", "multiply", "maximum", "negative"):
+            for style in _STYLES:
+                yield _styled(name, dtype, table[name], style)
         yield from _along_axis(dtype)
+
+
+# How the elements are shared out, and the plan that goes with it; one(i) makes element i.
+_STYLES = {
+    "blocks go round": (
+        "grid=min(ceil_div(n,128),512)",
+        "for (N i = blockIdx.x * (N)128 + threadIdx.x; i < n; i += (N)gridDim.x * 128) one(i);",
+    ),
+    "four a thread, unrolled": (
+        "grid=ceil_div(n,512)",
+        """N i = blockIdx.x * (N)512 + threadIdx.x;
+    #pragma unroll
+    for (int k = 0; k < 4; k++, i += 128) if (i < n) one(i);""",
+    ),
+    "vectors of 16 bytes": (
+        "grid=ceil_div(n,512)",
+        """N first = (blockIdx.x * (N)128 + threadIdx.x) * 4;
+    if (first + 4 <= n)
+        for (int k = 0; k < 4; k += L) {
+            V x = *(const V *)(in0 + first + k), y = *(const V *)(in1 + first + k), z;
+            for (int j = 0; j < L; j++) { T a = x.v[j], b = y.v[j]; z.v[j] = EXPRESSION; }
+            *(V *)(out + first + k) = z;
+        }
+    else for (N i = first; i < n; i++) one(i);""",
+    ),
+}
+
+
+def _styled(name: str, dtype: str, expression: str, style: str) -> Source:
+    grid, body = _STYLES[style]
+    type_ = TYPES[dtype]
+    unary = "b" not in _names(expression)
+    if unary:
+        body = body.replace(", y = *(const V *)(in1 + first + k)", "").replace(", b = y.v[j]", "")
+    second = "" if unary else "const T *in1, "
+    load = "" if unary else "T b = in1[i];"
+    code = f"""
+typedef {type_} T;
+typedef {_UNSIGNED.get(type_, type_)} U;
+typedef unsigned long long N;
+#define L (16 / (int)sizeof(T))
+#define EXPRESSION ({expression})
+struct __align__(16) V {{ T v[L]; }};
+extern "C" __global__ void k(const T *in0, {second}T *out, N n)
+{{
+    auto one = [=](N i) {{ T a = in0[i]; {load} out[i] = EXPRESSION; }};
+    {body}
+}}
+"""
+    header = f"//@ launch entry=k {grid} block=128\n" + "//@ align 16\n" * ("vectors" in style)
+    return Source(f"numpy.{name}", dtype, header, code)
 
 
 def _elementwise(name: str, dtype: str, expression: str, block: int) -> Source:

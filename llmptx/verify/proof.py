@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from llmptx.ptx.ast import Function
+from llmptx.ptx.ast import Directive, Function
 from llmptx.ptx.plan import Expr, PlanLaunch
 from llmptx.record import Routine, Signature
 from llmptx.verify.inputs import Case, plain
@@ -197,7 +197,7 @@ def _launched(trial: Trial) -> tuple[PlanLaunch, Function]:
 
 
 def _accesses(trial: Trial, entry: Function) -> tuple[list[Access], Variables]:
-    body = unrolled(entry.body or ())
+    body = unrolled([s for s in entry.body or () if not isinstance(s, Directive)])
     if body is None:
         raise _Beyond("its loops are not ones that can be written out")
     unknown = Variables(trial.plan, entry.name)

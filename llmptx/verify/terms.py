@@ -158,6 +158,8 @@ def computed(instruction: Instruction, types: Sequence[Type], terms: Sequence[Te
             return ~a
         case "neg":
             return -a
+        case "abs" if signed and not plain:
+            return z3.If(a < 0, -a, a)
         case "min" | "max" if not plain:
             less = a < b if signed else z3.ULT(a, b)
             return z3.If(less, a, b) if opcode == "min" else z3.If(less, b, a)

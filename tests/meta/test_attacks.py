@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from llmptx.toolchain.ptxas import find_ptxas
 from llmptx.verify import trial
 from llmptx.verify.judge import verify
 from tests.meta.attacks import ATTACKS, CONTROLS, Attack
-from tests.meta.ways import WAYS, variants
+from tests.meta.ways import WAYS, table, variants
 
 pytestmark = pytest.mark.skipif(find_ptxas() is None, reason="no ptxas on this machine")
 
@@ -67,3 +68,8 @@ def test_it_earns_it_on_other_routines_too(pool: Pool, attack: Attack) -> None:
 @pytest.mark.parametrize("control", [c for n in ("add", "sum") for c in variants(CONTROLS[n])])
 def test_those_routines_kernels_are_honest_without(pool: Pool, control: Attack) -> None:
     test_an_honest_kernel_passes(pool, control)
+
+
+def test_the_page_of_attacks_is_in_step() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text("utf-8")
+    assert page.endswith(table()), "python -m tests.meta.ways prints the table as it is"
