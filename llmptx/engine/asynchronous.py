@@ -140,7 +140,7 @@ class Asynchronous(Matrices):
     def mbarrier_done(self, space: str, address: Address, phase: Value) -> Value:
         # Who waits must let others arrive: warps as vectors do not give way.
         if self.width > 1:
-            raise NeedsThreads
+            raise NeedsThreads("it waits at an mbarrier")
         state = self.atom(space, "or", B64, address, self.const(B64, 0))
         return self.icmp("ne", self.mbarrier_phase(state), phase)
 

@@ -103,8 +103,8 @@ def prepare(
             lowered = lower(program, flows.build(program, False), block_dim, 32, check, approx, profile)
         except flows.Irreducible:
             why = "its control flow has a loop with more than one entrance"
-        except NeedsThreads:
-            why = "its barriers or warp operations may have to wait for threads that are elsewhere"
+        except NeedsThreads as reason:
+            why = str(reason)
     if lowered is None:
         program = flatten(module, entry)
         lowered = lower(program, flows.build(program, True), block_dim, 1, check, approx, profile, trace)

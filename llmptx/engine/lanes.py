@@ -168,7 +168,7 @@ class Lanes(Memory):
         if self._alone():
             return self.suspend(("redux", op, signed), [a, mask], [B32])[0]
         if mask.kind != "u":
-            raise NeedsThreads
+            raise NeedsThreads("it has a redux.sync whose members are not the same in all lanes")
         self._converge()
         identity = {
             "add": 0,

@@ -73,16 +73,16 @@ def lower(
     """Raises NeedsThreads where W lanes at once cannot run it; PtxError for what cannot be run at all."""
     threads = block_dim[0] * block_dim[1] * block_dim[2]
     syncs = [b.end.ins for b in flow.blocks if isinstance(b.end, Sync)]
-    simple = _simple_barriers(syncs, threads)
-    if width > 1 and not simple:
-        raise NeedsThreads
+    apart = _apart(program, syncs, threads)
+    if width > 1 and apart:
+        raise NeedsThreads(f"it has {apart}")
     shapes = Shapes(program, flow, width, block_dim, check).find() if width > 1 else {}
     if width > 1 and spins.waits(flow, shapes):
-        raise NeedsThreads
+        raise NeedsThreads("it has a loop that waits for what another thread writes")
     origins = unset.follow(flow, shapes, width, threads % 32 == 0) if check else None
     if origins is not None and width > 1:
         shapes = Shapes(program, flow, width, block_dim, check).find()
-    lowering = _Lowering(program, flow, shapes, block_dim, width, check, approx, bool(syncs), not simple)
+    lowering = _Lowering(program, flow, shapes, block_dim, width, check, approx, bool(syncs), bool(apart))
     lowering.profile, lowering.trace = profile, trace
     lowered = lowering.build()
     lowered.origins = origins or {}
@@ -107,19 +107,21 @@ def _spinning(flow: Flow) -> frozenset[int]:
     return frozenset().union(*(loop.members for loop in flow.loops if loop.members & reads))
 
 
-def _simple_barriers(syncs: list[Ins], threads: int) -> bool:
-    """Whether every cut is a barrier of the whole block, all under one number: no scheduler needed."""
+def _apart(program: Program, syncs: list[Ins], threads: int) -> str:
+    """Why barriers need a scheduler; nothing where every cut is one of the whole block, all by one number."""
     numbers = set()
     for ins in syncs:
         operands = ins.matched.instruction.operands
-        if "sync" not in ins.matched.instruction.modifiers or ins.opcode not in ("bar", "barrier"):
-            return False
-        if not operands or not isinstance(operands[0], Int) or "warp" in ins.matched.instruction.modifiers:
-            return False
+        modifiers = ins.matched.instruction.modifiers
+        line = program.spans[ins.pc].line
+        if "sync" not in modifiers or ins.opcode not in ("bar", "barrier"):
+            return f"barriers that arrive, answer or wait in memory, as at line {line}"
+        if not operands or not isinstance(operands[0], Int) or "warp" in modifiers:
+            return f"barriers by a register's number, as at line {line}"
         if len(operands) > 1 and not (isinstance(operands[1], Int) and operands[1].value == threads):
-            return False
+            return f"barriers of some threads only, as at line {line}"
         numbers.add(operands[0].value)
-    return len(numbers) <= 1
+    return f"barriers by {len(numbers)} numbers" if len(numbers) > 1 else ""
 
 
 class _Lowering(Masks):

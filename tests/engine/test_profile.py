@@ -103,7 +103,7 @@ OUT: st.global.u32 [%place], %tid;"""
     outcome, (profile,) = profiled(job(body))
     assert outcome.status == "ok"
     assert profile.width == 1
-    assert "barriers" in profile.why
+    assert profile.why == f"it has barriers of some threads only, as at line {BODY_LINE + 3}"
     (store,) = (line for line in profile.lines if line.line == BODY_LINE + 6)
     assert (store.threads, store.warps, store.global_bytes) == (128, 0, 512)
 
