@@ -36,7 +36,7 @@ def doctor(context: click.Context, model: str, base_url: str, as_json: bool) -> 
 
     With --model one short request is sent, which may cost a fraction of a cent; exit 4 where it fails.
     """
-    facts = [*_engine(), _isolation(), *_toolchain(), *_gpu(), *_models()]
+    facts = [*_engine(), _isolation(), *_toolchain(), _proofs(), *_gpu(), *_models()]
     if model:
         facts += _endpoint(model, base_url)
     if as_json:
@@ -89,6 +89,16 @@ def _toolchain() -> Iterator[Fact]:
         yield Fact("ptxas", path is not None, f"{version()} at {path}", adds, needed=True)
     except (ToolchainMissing, OSError) as error:
         yield Fact("ptxas", False, str(error), adds, needed=True)
+
+
+def _proofs() -> Fact:
+    from importlib.metadata import PackageNotFoundError, version
+
+    adds = "proves elementwise kernels of whole numbers right for every length and input"
+    try:
+        return Fact("z3", True, version("z3-solver"), adds)
+    except PackageNotFoundError:
+        return Fact("z3", False, "z3-solver is not installed: pip install 'llmptx[proofs]'", adds)
 
 
 def _gpu() -> Iterator[Fact]:

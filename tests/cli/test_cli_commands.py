@@ -281,6 +281,18 @@ def test_doctor_says_what_keeps_a_candidate_apart(llm, monkeypatch):
     assert not facts["isolation"]["found"]
 
 
+def test_doctor_says_whether_kernels_are_proved(llm, monkeypatch):
+    import importlib.metadata as metadata
+
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    facts = {fact["name"]: fact for fact in json.loads(llm("doctor", "--json").stdout)}
+    assert not facts["z3"]["found"]
+    assert "llmptx[proofs]" in facts["z3"]["what"]
+
+
 def test_doctor_says_5_where_ptxas_is_missing(llm, monkeypatch):
     import llmptx.toolchain.ptxas as toolchain
 
