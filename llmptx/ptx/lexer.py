@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from llmptx.ptx.ast import Span
@@ -76,18 +78,20 @@ class Source:
         return PtxError(message, self.span(start, end), self.text, self.file)
 
 
-def tokenize(source: Source) -> list[Token]:
+def tokenize(source: Source) -> Sequence[Token]:
     """All tokens, an `end` token last. Raises PtxError at the first character no token starts with."""
-    return _scan(source)[0]
+    return _scan(source.text, source.file)[0]
 
 
-def comments(source: Source) -> list[Comment]:
+def comments(source: Source) -> Sequence[Comment]:
     """All comments, in order. Raises PtxError as `tokenize` does."""
-    return _scan(source)[1]
+    return _scan(source.text, source.file)[1]
 
 
-def _scan(source: Source) -> tuple[list[Token], list[Comment]]:
-    text = source.text
+# Who normalises a text asks for its tokens, then for its comments.
+@lru_cache(maxsize=2)
+def _scan(text: str, file: str) -> tuple[tuple[Token, ...], tuple[Comment, ...]]:
+    source = Source(text, file)
     if not text.isascii():
         at = next(i for i, character in enumerate(text) if ord(character) > 127)
         raise source.error(f"PTX is ASCII, comments included; found U+{ord(text[at]):04X}", at, at + 1)
@@ -106,7 +110,7 @@ def _scan(source: Source) -> tuple[list[Token], list[Comment]]:
         else:
             tokens.append(Token(kind, match[0], start))
     tokens.append(Token("end", "", len(text)))
-    return tokens, remarks
+    return tuple(tokens), tuple(remarks)
 
 
 _WORD = re.compile(r"[\w$]+", re.ASCII)
