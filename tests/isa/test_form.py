@@ -36,7 +36,7 @@ def test_every_row_says_its_chapter_and_every_destination_comes_first() -> None:
     for form in forms():
         assert form.chapter in (
             "integer", "extended", "floating", "half", "compare", "logic", "convert", "data", "parallel",
-            "control", "matrix", "asynchronous", "narrow",
+            "control", "matrix", "asynchronous", "narrow", "video",
         )  # fmt: skip
         kinds = [spec.destination for spec in form.operands]
         assert kinds == sorted(kinds, reverse=True), form.pattern
