@@ -31,7 +31,7 @@ from llmptx.verify.terms import Term, Variables, is_nan, ordered
 from llmptx.verify.trial import Trial
 from llmptx.verify.unroll import TIMES, unrolled
 
-STEPS = 4_000_000  # of the solver, for all questions together: a second where it comes to no end
+STEPS = 2_500_000  # of the solver, for all questions together: half a second where it comes to no end
 SMALL = 4096  # elements of a case that is run
 MOST_STORES = 64
 PROVED = "proved"  # a note that begins so says that everything was
