@@ -164,9 +164,9 @@ class _Run:
         self.schedule.add(tasks)
         width = min(self.spec.workers or os.cpu_count() or 1, len(tasks))
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(width)]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             _join(threads)
         except KeyboardInterrupt:
             self._stop()
