@@ -10,6 +10,8 @@ import click
 from llmptx.commands.output import NO, Workspace, cell, json_option, pass_workspace, print_json, stdout, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmptx.review import Desk, Entry
 
 _MARKS = {"waiting": "yellow", "approved": "green", "rejected": "red", "returned": "blue", "recalled": "red"}
@@ -190,11 +192,7 @@ def reject(
 ) -> None:
     """Reject one candidate; if it was approved before, it leaves verified/."""
     desk, entry = _found(workspace, hash, routine, dtype)
-    removed = desk.reject(entry, reviewer or getpass.getuser(), reason)
-    if as_json:
-        print_json({**_row(entry), "state": "rejected", "removed": removed})
-    else:
-        click.echo(f"rejected {_named(entry)}{f'; removed {removed}' if removed else ''}")
+    _turned_down(entry, "rejected", desk.reject(entry, reviewer or getpass.getuser(), reason), as_json)
 
 
 @review.command("return")
@@ -214,11 +212,7 @@ def return_(
 ) -> None:
     """Send one candidate back for another draft; if it was approved before, it leaves verified/."""
     desk, entry = _found(workspace, hash, routine, dtype)
-    removed = desk.send_back(entry, reviewer or getpass.getuser(), reason)
-    if as_json:
-        print_json({**_row(entry), "state": "returned", "removed": removed})
-    else:
-        click.echo(f"returned {_named(entry)}{f'; removed {removed}' if removed else ''}")
+    _turned_down(entry, "returned", desk.send_back(entry, reviewer or getpass.getuser(), reason), as_json)
 
 
 @review.command()
@@ -329,6 +323,14 @@ def token(workspace: Workspace, name: str, role: str, as_json: bool) -> None:
         print_json({"name": name, "role": role, "token": secret})
     else:
         click.echo(secret)
+
+
+def _turned_down(entry: Entry, state: str, removed: Path | None, as_json: bool) -> None:
+    """Say what was decided, and what left verified/ with it."""
+    if as_json:
+        print_json({**_row(entry), "state": state, "removed": removed})
+    else:
+        click.echo(f"{state} {_named(entry)}{f'; removed {removed}' if removed else ''}")
 
 
 def _named(entry: Entry) -> str:

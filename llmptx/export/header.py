@@ -37,7 +37,7 @@ def header(name: str, kernels: Sequence[Verified]) -> str:
     for kernel in kernels:
         row, data = described(kernel), kernel.text.encode()
         symbol = f"{name}_{kernel.routine.replace('.', '_')}_{kernel.dtype}"
-        parts += [_bytes(symbol, data), _sizes(name, symbol, row), _plan(name, symbol, row)]
+        parts += [_bytes(symbol, data), _sizes(symbol, row), _plan(name, symbol, row)]
         plan = row["plan"]
         if max(len(plan["launches"]), *(len(launch["args"]) for launch in plan["launches"])) > _MOST:
             raise ExportError(f"{kernel.path}: more than {_MOST} launches or arguments; use another export")
@@ -75,7 +75,7 @@ def _bytes(symbol: str, data: bytes) -> str:
     return f"static const unsigned char {symbol}_ptx[] = {{\n    " + ",\n    ".join(rows) + "\n};\n"
 
 
-def _sizes(name: str, symbol: str, row: Mapping[str, Any]) -> str:
+def _sizes(symbol: str, row: Mapping[str, Any]) -> str:
     """Bytes of each input, the output, then each scratch buffer."""
     sizes = [
         f"{_c(size, row)} * {_width(dtype)}"

@@ -111,10 +111,10 @@ class Site:
         entry = await to_thread.run_sync(self.index.entry, key)
         rows = self.index.rows()
         spec = pages.spec(*key[:2])
-        shown, loose = pages.source(entry.candidate.text, entry.verdict.findings, self.index.comments(key))
+        comments = self.index.comments(key)
+        shown, loose = pages.source(entry.candidate.text, entry.verdict.findings, comments)
         ahead, behind = _neighbours(rows, key)
         approved = self._approved(rows, key)
-        comments = [c for c in self.index.comments(key) if c.line == 0]
         return self._page(
             "kernel.html",
             request,
@@ -124,7 +124,7 @@ class Site:
             spec=spec,
             source=shown,
             loose=loose,
-            comments=comments,
+            comments=[c for c in comments if c.line == 0],
             turns=pages.turns(entry),
             curve=pages.curve(entry, spec.limit),
             histogram=pages.histogram(entry),
